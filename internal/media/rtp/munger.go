@@ -1,0 +1,202 @@
+package rtp
+
+// Munger rewrites the sequence numbers and timestamps of one or more sources
+// into one continuous outgoing stream. Sources follow each other (a viewer's
+// simulcast layer changes, a track is paused and resumed); within a source some
+// packets are left out (temporal layers, padding) and others are put in (padding,
+// silence). The output has no holes but those of packets that are missing in the
+// source, and a packet that arrives late finds the number left free for it, also
+// when the stream has moved on to another source since.
+//
+// A source is named by any number unique among those of one Munger (its SSRC).
+// Its sequence numbers are extended ones. Every packet is given to exactly one of
+// Map and Drop, once; duplicates are the caller's to remove.
+type Munger struct {
+	// ranges is a ring of the latest pieces of the number line; the newest is
+	// current.
+	ranges [mungerRanges]MungerRange
+	count  int64 // ranges ever begun
+	last   int64 // highest outgoing number, extended
+	lastTS uint32
+}
+
+// mungerRanges bounds how far back a late packet can be mapped: to that many
+// gaps, that is seconds of a stream with temporal layers left out.
+const mungerRanges = 64
+
+// MungerRange is a run of source packets with one offset.
+type MungerRange struct {
+	Source uint32
+	// Start and End are extended source numbers, both inclusive. End < Start
+	// means that no packet of the range has been seen.
+	Start, End int64
+	// Offset is what is taken off a sequence number, TSOffset off a timestamp.
+	Offset   int64
+	TSOffset uint32
+}
+
+// MungerState is everything that another Munger needs to go on.
+type MungerState struct {
+	LastSN int64
+	LastTS uint32
+	// Ranges are oldest first; the last is current.
+	Ranges []MungerRange
+}
+
+// NewMunger returns a munger whose first packet gets the sequence number sn.
+// Start below 2^15, so that a lost first packet cannot make a receiver guess the
+// SRTP rollover wrong (RFC 3711 section 3.3.1).
+func NewMunger(sn uint16) *Munger { return &Munger{last: int64(sn) - 1} }
+
+// Switch begins a source (or goes on with the same one after a pause): packet
+// seq, whose timestamp is ts, becomes the next outgoing packet with the timestamp
+// outTS. The packet itself is then given to Map.
+func (m *Munger) Switch(source uint32, seq int64, ts, outTS uint32) {
+	m.begin(MungerRange{Source: source, Start: seq, End: seq - 1, Offset: seq - (m.last + 1), TSOffset: ts - outTS})
+}
+
+// Map returns the outgoing sequence number and timestamp of a packet. ok is false
+// for a packet of no known range: of a source never switched to, older than what
+// is remembered, or left out.
+func (m *Munger) Map(source uint32, seq int64, ts uint32) (sn uint16, outTS uint32, ok bool) {
+	r := m.current()
+	if r == nil {
+		return 0, 0, false
+	}
+	if r.Source == source && seq > r.End {
+		r.End = seq
+		m.last = seq - r.Offset
+		outTS = ts - r.TSOffset
+		m.lastTS = outTS
+		return uint16(m.last), outTS, true //nolint:gosec // wire form
+	}
+	if r = m.find(source, seq); r == nil {
+		return 0, 0, false
+	}
+	return uint16(seq - r.Offset), ts - r.TSOffset, true //nolint:gosec // wire form
+}
+
+// Drop leaves a packet out. A packet newer than all before closes up: the next
+// one gets its number. For a late packet the number is already spoken for: fill
+// is then true and sn is the number, which the caller should send as an empty
+// (padding-only) packet, or the receiver waits for it.
+func (m *Munger) Drop(source uint32, seq int64) (sn uint16, fill bool) {
+	r := m.current()
+	if r == nil {
+		return 0, false
+	}
+	if r.Source == source && seq > r.End {
+		if seq-1 > r.End { // those missing in between keep their numbers
+			r.End = seq - 1
+			m.last = r.End - r.Offset
+		}
+		m.split(r, seq+1, r.Offset+1)
+		return 0, false
+	}
+	if r = m.find(source, seq); r == nil {
+		return 0, false
+	}
+	return uint16(seq - r.Offset), true //nolint:gosec // wire form
+}
+
+// Insert returns a fresh number for a packet of the forwarder's own, between the
+// newest packet and the next. ok is false before the first Switch.
+func (m *Munger) Insert() (sn uint16, ok bool) {
+	r := m.current()
+	if r == nil {
+		return 0, false
+	}
+	m.last++
+	m.split(r, r.End+1, r.Offset-1)
+	return uint16(m.last), true //nolint:gosec // wire form
+}
+
+// Reserve returns a fresh number before the first Switch or after the current
+// source has been left for good; the next Switch goes on behind it.
+func (m *Munger) Reserve() uint16 {
+	if r := m.current(); r != nil {
+		sn, _ := m.Insert()
+		return sn
+	}
+	m.last++
+	return uint16(m.last) //nolint:gosec // wire form
+}
+
+// Last returns the newest outgoing sequence number and timestamp. ok is false
+// before the first packet.
+func (m *Munger) Last() (sn uint16, ts uint32, ok bool) {
+	return uint16(m.last), m.lastTS, m.count > 0 //nolint:gosec // wire form
+}
+
+// SetLastTS notes the timestamp of a packet of the forwarder's own.
+func (m *Munger) SetLastTS(ts uint32) { m.lastTS = ts }
+
+// Source returns the current source.
+func (m *Munger) Source() (source uint32, ok bool) {
+	if r := m.current(); r != nil {
+		return r.Source, true
+	}
+	return 0, false
+}
+
+// TSOffset returns what is taken off the current source's timestamps.
+func (m *Munger) TSOffset() (offset uint32, ok bool) {
+	if r := m.current(); r != nil {
+		return r.TSOffset, true
+	}
+	return 0, false
+}
+
+// State returns the munger as a value that [Munger.Restore] accepts.
+func (m *Munger) State() MungerState {
+	s := MungerState{LastSN: m.last, LastTS: m.lastTS}
+	for i := max(0, m.count-mungerRanges); i < m.count; i++ {
+		s.Ranges = append(s.Ranges, m.ranges[i%mungerRanges])
+	}
+	return s
+}
+
+// Restore makes the munger go on where the one that gave the state stopped.
+func (m *Munger) Restore(s MungerState) {
+	*m = Munger{last: s.LastSN, lastTS: s.LastTS}
+	if over := len(s.Ranges) - mungerRanges; over > 0 {
+		s.Ranges = s.Ranges[over:]
+	}
+	for _, r := range s.Ranges {
+		m.begin(r)
+	}
+}
+
+func (m *Munger) current() *MungerRange {
+	if m.count == 0 {
+		return nil
+	}
+	return &m.ranges[(m.count-1)%mungerRanges]
+}
+
+func (m *Munger) begin(r MungerRange) {
+	m.ranges[m.count%mungerRanges] = r
+	m.count++
+}
+
+// split lets the current range go on from start with another offset. A range
+// without packets is replaced.
+func (m *Munger) split(r *MungerRange, start, offset int64) {
+	next := MungerRange{Source: r.Source, Start: start, End: start - 1, Offset: offset, TSOffset: r.TSOffset}
+	if r.End < r.Start {
+		*r = next
+		return
+	}
+	m.begin(next)
+}
+
+// find returns the range that a packet seen late belongs to.
+func (m *Munger) find(source uint32, seq int64) *MungerRange {
+	for i := m.count - 1; i >= 0 && i >= m.count-mungerRanges; i-- {
+		r := &m.ranges[i%mungerRanges]
+		if r.Source == source && seq >= r.Start && seq <= r.End {
+			return r
+		}
+	}
+	return nil
+}
