@@ -1,0 +1,96 @@
+package sdp
+
+import "slices"
+
+// URIs of the RTP header extensions the server negotiates.
+const (
+	URIMid                  = "urn:ietf:params:rtp-hdrext:sdes:mid"                                       // RFC 9143
+	URIRid                  = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"                             // RFC 8852
+	URIRepairedRid          = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"                    // RFC 8852
+	URIAudioLevel           = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"                               // RFC 6464
+	URITransportCC          = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01" // draft-holmer-rmcat-transport-wide-cc-extensions-01
+	URIAbsSendTime          = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+	URIAbsCaptureTime       = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+	URIDependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+	URIVideoOrientation     = "urn:3gpp:video-orientation" // 3GPP TS 26.114
+	URIPlayoutDelay         = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+)
+
+// uplinkURIs are taken on what a client sends to the server.
+func uplinkURIs(kind Kind) []string {
+	if kind == Audio {
+		return []string{URIMid, URIRid, URIAudioLevel, URITransportCC, URIAbsCaptureTime}
+	}
+	return []string{
+		URIMid, URIRid, URIRepairedRid, URITransportCC, URIDependencyDescriptor, URIAbsCaptureTime,
+		URIVideoOrientation, URIPlayoutDelay,
+	}
+}
+
+// downlinkExtensions are offered on what the server sends, with the ids of its
+// own offers. A uri has the same id in every section, as BUNDLE requires
+// (RFC 8843 section 9).
+func (p *Policy) downlinkExtensions(kind Kind) []Extension {
+	out := []Extension{{ID: 4, URI: URIAbsCaptureTime}}
+	switch {
+	case p.Downlink == TransportCC:
+		out = append(out, Extension{ID: 3, URI: URITransportCC})
+	case kind == Video:
+		out = append(out, Extension{ID: 2, URI: URIAbsSendTime})
+	}
+	if kind == Video {
+		out = append(out,
+			Extension{ID: 5, URI: URIDependencyDescriptor},
+			Extension{ID: 6, URI: URIPlayoutDelay},
+			Extension{ID: 7, URI: URIVideoOrientation},
+		)
+	}
+	return out
+}
+
+// OfferExtensions returns the header extensions of a section the server
+// offers to send on.
+func (p *Policy) OfferExtensions(kind Kind) []Extension { return p.downlinkExtensions(kind) }
+
+// SelectExtensions returns the header extensions of a client's section that
+// the server takes, with the client's ids. up and down say whether the client
+// and the server send on it; with neither, both lists count, so that a section
+// keeps its ids while it is idle.
+func (p *Policy) SelectExtensions(s *Section, up, down bool) []Extension {
+	var uris []string
+	if up || !down {
+		uris = append(uris, uplinkURIs(s.Kind)...)
+	}
+	if down || !up {
+		for _, e := range p.downlinkExtensions(s.Kind) {
+			uris = append(uris, e.URI)
+		}
+	}
+	var out []Extension
+	for _, e := range s.Extensions {
+		if slices.Contains(uris, e.URI) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// SelectFeedback returns a copy of codecs without the congestion feedback that
+// does not belong to the directions in use: a client that sends is answered
+// with transport-cc, a client that receives with the policy's mechanism.
+func (p *Policy) SelectFeedback(codecs []Codec, up, down bool) []Codec {
+	out := slices.Clone(codecs)
+	for i := range out {
+		var fb []string
+		for _, f := range out[i].Feedback {
+			switch {
+			case f == "transport-cc" && !up && down && p.Downlink != TransportCC:
+			case f == "goog-remb" && (!down || p.Downlink != REMB):
+			default:
+				fb = append(fb, f)
+			}
+		}
+		out[i].Feedback = fb
+	}
+	return out
+}
