@@ -14,9 +14,9 @@ type Header struct {
 	Padding bool
 }
 
-// Extension is one header extension element to write. An element with ID 0 is
-// skipped, so that an extension which is not negotiated needs no test at the
-// caller.
+// Extension is one header extension element to write. An element with ID 0 or
+// nil data is skipped, so that an extension which is not negotiated or not there
+// needs no test at the caller.
 type Extension struct {
 	ID   uint8
 	Data []byte
@@ -55,7 +55,7 @@ func AppendHeader(dst []byte, h Header, exts ...Extension) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(profile)<<16)
 	for _, e := range exts {
 		switch {
-		case e.ID == 0 || len(e.Data) > 255:
+		case e.skipped():
 			continue
 		case wide:
 			dst = append(dst, e.ID, byte(len(e.Data)))
@@ -75,7 +75,7 @@ func AppendHeader(dst []byte, h Header, exts ...Extension) []byte {
 // needs the two-byte form.
 func scan(exts []Extension) (used, wide bool) {
 	for _, e := range exts {
-		if e.ID == 0 || len(e.Data) > 255 {
+		if e.skipped() {
 			continue
 		}
 		used = true
@@ -83,3 +83,5 @@ func scan(exts []Extension) (used, wide bool) {
 	}
 	return used, wide
 }
+
+func (e *Extension) skipped() bool { return e.ID == 0 || e.Data == nil || len(e.Data) > 255 }

@@ -55,10 +55,11 @@ func (m *Munger) Switch(source uint32, seq int64, ts, outTS uint32) {
 	m.begin(MungerRange{Source: source, Start: seq, End: seq - 1, Offset: seq - (m.last + 1), TSOffset: ts - outTS})
 }
 
-// Map returns the outgoing sequence number and timestamp of a packet. ok is false
+// Map returns the outgoing sequence number (extended; its low 16 bits go on the
+// wire) and timestamp of a packet. ok is false
 // for a packet of no known range: of a source never switched to, older than what
 // is remembered, or left out.
-func (m *Munger) Map(source uint32, seq int64, ts uint32) (sn uint16, outTS uint32, ok bool) {
+func (m *Munger) Map(source uint32, seq int64, ts uint32) (sn int64, outTS uint32, ok bool) {
 	r := m.current()
 	if r == nil {
 		return 0, 0, false
@@ -68,19 +69,19 @@ func (m *Munger) Map(source uint32, seq int64, ts uint32) (sn uint16, outTS uint
 		m.last = seq - r.Offset
 		outTS = ts - r.TSOffset
 		m.lastTS = outTS
-		return uint16(m.last), outTS, true //nolint:gosec // wire form
+		return m.last, outTS, true
 	}
 	if r = m.find(source, seq); r == nil {
 		return 0, 0, false
 	}
-	return uint16(seq - r.Offset), ts - r.TSOffset, true //nolint:gosec // wire form
+	return seq - r.Offset, ts - r.TSOffset, true
 }
 
 // Drop leaves a packet out. A packet newer than all before closes up: the next
 // one gets its number. For a late packet the number is already spoken for: fill
 // is then true and sn is the number, which the caller should send as an empty
 // (padding-only) packet, or the receiver waits for it.
-func (m *Munger) Drop(source uint32, seq int64) (sn uint16, fill bool) {
+func (m *Munger) Drop(source uint32, seq int64) (sn int64, fill bool) {
 	r := m.current()
 	if r == nil {
 		return 0, false
@@ -96,37 +97,23 @@ func (m *Munger) Drop(source uint32, seq int64) (sn uint16, fill bool) {
 	if r = m.find(source, seq); r == nil {
 		return 0, false
 	}
-	return uint16(seq - r.Offset), true //nolint:gosec // wire form
+	return seq - r.Offset, true
 }
 
 // Insert returns a fresh number for a packet of the forwarder's own, between the
-// newest packet and the next. ok is false before the first Switch.
-func (m *Munger) Insert() (sn uint16, ok bool) {
-	r := m.current()
-	if r == nil {
-		return 0, false
-	}
+// newest packet and the next one, whether that comes from the current source or
+// from one still to be switched to.
+func (m *Munger) Insert() int64 {
 	m.last++
-	m.split(r, r.End+1, r.Offset-1)
-	return uint16(m.last), true //nolint:gosec // wire form
-}
-
-// Reserve returns a fresh number before the first Switch or after the current
-// source has been left for good; the next Switch goes on behind it.
-func (m *Munger) Reserve() uint16 {
 	if r := m.current(); r != nil {
-		sn, _ := m.Insert()
-		return sn
+		m.split(r, r.End+1, r.Offset-1)
 	}
-	m.last++
-	return uint16(m.last) //nolint:gosec // wire form
+	return m.last
 }
 
-// Last returns the newest outgoing sequence number and timestamp. ok is false
-// before the first packet.
-func (m *Munger) Last() (sn uint16, ts uint32, ok bool) {
-	return uint16(m.last), m.lastTS, m.count > 0 //nolint:gosec // wire form
-}
+// Last returns the newest outgoing sequence number and timestamp; before the
+// first packet they are one before the first number and 0.
+func (m *Munger) Last() (sn int64, ts uint32) { return m.last, m.lastTS }
 
 // SetLastTS notes the timestamp of a packet of the forwarder's own.
 func (m *Munger) SetLastTS(ts uint32) { m.lastTS = ts }
