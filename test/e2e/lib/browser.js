@@ -34,6 +34,8 @@ const firefoxPrefs = {
   'media.peerconnection.ice.loopback': true,
   'media.peerconnection.ice.obfuscate_host_addresses': false,
   'media.peerconnection.ice.proxy_only': false,
+  // Makes Firefox a viewer that lacks a codec.
+  'media.webrtc.codec.video.av1.enabled': false,
   'media.gmp-manager.url': '',
   'media.gmp-provider.enabled': false,
   'app.update.enabled': false,
