@@ -39,12 +39,16 @@ type HistorySlot struct {
 	Start   int64   `json:"start,omitempty"`   // Unix time of the bucket under way
 }
 
-// At returns the slot for time t, and whether an earlier season has filled it.
+// At returns the slot for time t, filled by the seasons before t's own, and
+// whether there was one.
 func (h *History) At(t time.Time, p Policy) (HistorySlot, bool) {
 	if len(h.Slots) == 0 {
 		return HistorySlot{}, false
 	}
 	s := h.Slots[slotOf(t, p)%len(h.Slots)]
+	if s.Start != 0 && s.Start < t.Truncate(p.HistoryBucket).Unix() {
+		s.fold()
+	}
 	return s, s.Seasons > 0
 }
 
@@ -61,8 +65,8 @@ func slotOf(t time.Time, p Policy) int {
 	return int(off / bucket)
 }
 
-// observe adds a sample. A bucket's value joins the average when the same
-// bucket comes round again, so that today never forecasts itself.
+// observe adds a sample. A bucket's value joins the average of the seasons when
+// the same bucket comes round again.
 func (h *History) observe(t time.Time, total float64, p Policy) {
 	if n := int(p.HistorySeason / p.HistoryBucket); len(h.Slots) != n {
 		h.Slots = make([]HistorySlot, n)
