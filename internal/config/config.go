@@ -17,6 +17,8 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+
+	"github.com/goccy/go-yaml/ast"
 )
 
 // Source is where values come from. Later ones win: the struct's own values
@@ -59,6 +61,18 @@ func Load(dst any, src Source) error {
 // the same rules. The error is an [Errors] without positions.
 func Validate(dst any) error {
 	return Load(dst, Source{})
+}
+
+// Pairs reads a document that is nothing but "name: value" pairs, all secret,
+// such as a key file. The errors are those of [Load].
+func Pairs(file string, data []byte) (map[string]string, error) {
+	l := &loader{src: Source{File: file}, where: map[string]position{}, broken: map[string]bool{}}
+	d := &decoder{loader: l, file: file, anchors: map[string]ast.Node{}}
+	out := map[string]string{}
+	if body := d.parse(data); body != nil {
+		d.mapping(body, reflect.ValueOf(&out).Elem(), slot{t: reflect.TypeOf(out), tag: `secret:"true"`})
+	}
+	return out, l.errs.sorted()
 }
 
 // loader is one run of Load.

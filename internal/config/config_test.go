@@ -289,6 +289,24 @@ func TestTypesThatNoKeyCanHave(t *testing.T) {
 	}
 }
 
+func TestPairs(t *testing.T) {
+	got, err := Pairs("k.yaml", []byte("a: hush\n\"b\": 'x: y'\n"))
+	if err != nil || !cmp.Equal(got, map[string]string{"a": "hush", "b": "x: y"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := Pairs("k.yaml", nil); err != nil || len(got) != 0 {
+		t.Errorf("empty: %v, %v", got, err)
+	}
+	for doc, want := range map[string]string{
+		"hush":            "k.yaml:1:1: expected name: value pairs, got another value (not shown, it is secret)",
+		"a: 1\na: hush\n": "k.yaml:2:1: a: key \"a\" is already set on line 1",
+	} {
+		if _, err := Pairs("k.yaml", []byte(doc)); err == nil || err.Error() != want {
+			t.Errorf("%q: %v", doc, err)
+		}
+	}
+}
+
 func TestKeys(t *testing.T) {
 	c := testDefaults()
 	keys, err := Keys(&c, "APP_")
