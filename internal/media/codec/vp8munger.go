@@ -12,10 +12,9 @@ var (
 	ErrTooLate = errors.New("codec: picture too old")
 )
 
-// MaxPictureGaps is how many dropped or inserted pictures a VP8Munger
-// remembers for late packets; older late packets are refused. At 15 dropped
-// pictures a second this is 4 s, far more than a retransmission takes.
-const MaxPictureGaps = 64
+// MaxDroppedPictures is how many dropped pictures a VP8Munger remembers for late
+// packets; those of older pictures are refused. At 15 dropped pictures a second this is 4 s, far more than a retransmission takes.
+const MaxDroppedPictures = 64
 
 // VP8Munger rewrites the VP8 payload descriptor for one viewer, so that picture
 // ids, TL0PICIDX and KEYIDX go on without a hole while the source changes
@@ -33,13 +32,9 @@ const MaxPictureGaps = 64
 // not safe for concurrent use. It allocates nothing.
 type VP8Munger struct {
 	s VP8State
-	// gaps are the places where the offset changed, a ring in ascending order.
-	gaps     [MaxPictureGaps]PictureGap
+	// dropped are the newest dropped pictures, a ring in ascending order.
+	dropped  [MaxDroppedPictures]int64
 	first, n int
-	// lostGaps says that the ring has overwritten gaps since Switch; floor is
-	// then the newest picture it can no longer place.
-	lostGaps bool
-	floor    int64
 }
 
 // VP8State is all that a VP8Munger knows, as plain data that can be carried to
@@ -47,7 +42,8 @@ type VP8Munger struct {
 type VP8State struct {
 	// Started is false before the first Switch; nothing else is set then.
 	Started bool
-	// Begin is the first picture of the current source.
+	// Begin is the oldest picture of the current source that is still placed:
+	// its first one, or the one after what has been forgotten.
 	Begin int64
 	// Newest is the newest picture of the current source seen so far.
 	Newest int64
@@ -62,23 +58,9 @@ type VP8State struct {
 	OutPictureID int64
 	OutTL0PICIDX uint8
 	OutKeyIndex  uint8
-	// Gaps are the remembered offset changes of the current source, oldest
-	// first.
-	Gaps []PictureGap
-	// GapsLost says that older gaps were forgotten; pictures up to Floor are
-	// then too late.
-	GapsLost bool
-	Floor    int64
-}
-
-// PictureGap is a place where the picture id offset of a source changed.
-type PictureGap struct {
-	// PictureID is the last source picture, unwrapped, to which Offset applies.
-	PictureID int64
-	// Offset is the offset in force up to and including PictureID.
-	Offset int64
-	// Dropped says that PictureID itself is not forwarded.
-	Dropped bool
+	// Dropped are the pictures of the current source that were dropped, oldest
+	// first, as far back as Begin.
+	Dropped []int64
 }
 
 // Switch makes next, the first packet of a key frame, the first packet of a new
@@ -99,7 +81,6 @@ func (m *VP8Munger) Switch(next *VP8) {
 	s.TL0Offset = next.TL0PICIDX - s.OutTL0PICIDX - 1
 	s.KeyOffset = next.KeyIndex - s.OutKeyIndex - 1
 	m.first, m.n = 0, 0
-	m.lostGaps, m.floor = false, 0
 }
 
 // Munge writes the viewer's descriptor for the packet described by d to dst and
@@ -122,10 +103,12 @@ func (m *VP8Munger) Munge(dst []byte, d *VP8) (int, error) {
 		}
 		out.LongPictureID = true
 		out.PictureID = uint16(id-offset) & 0x7fff
-		if id >= s.Newest {
+		if id > s.Newest {
 			m.advance(id, d)
-			s.OutPictureID = id - offset
 		}
+		// Also for a late one: its place may be newer than all written, when
+		// what came in between was dropped.
+		s.OutPictureID = max(s.OutPictureID, id-offset)
 	}
 	out.TL0PICIDX = d.TL0PICIDX - s.TL0Offset
 	out.KeyIndex = (d.KeyIndex - s.KeyOffset) & 0x1f
@@ -160,15 +143,16 @@ func (m *VP8Munger) Drop(d *VP8) bool {
 		return err != nil
 	}
 	m.advance(id, d)
-	m.addGap(PictureGap{PictureID: id, Offset: s.Offset, Dropped: true})
+	m.remember(id)
 	s.Offset++
 	return true
 }
 
 // Insert writes the descriptor of a picture that the server itself puts into
 // the stream, a one packet key frame after the newest picture, and makes room
-// for it in the numbering. like is any recent packet of the source: its fields
-// say which ones the viewer expects.
+// for it in the numbering. Packets of pictures before it are too late from then
+// on. like is any recent packet of the source: its fields say which ones the
+// viewer expects.
 func (m *VP8Munger) Insert(dst []byte, like *VP8) (int, error) {
 	s := &m.s
 	if !s.Started {
@@ -188,10 +172,11 @@ func (m *VP8Munger) Insert(dst []byte, like *VP8) (int, error) {
 		return 0, err
 	}
 	if like.HasPictureID {
-		m.addGap(PictureGap{PictureID: s.Newest, Offset: s.Offset})
-		s.Offset--
 		s.OutPictureID++
+		s.Offset = s.Newest - s.OutPictureID
 	}
+	s.Begin = s.Newest + 1
+	m.first, m.n = 0, 0
 	if like.HasTL0PICIDX {
 		s.OutTL0PICIDX++
 		s.TL0Offset--
@@ -220,33 +205,34 @@ func (m *VP8Munger) advance(id int64, d *VP8) {
 	m.s.Newest, m.s.RawNewest = id, d.PictureID
 }
 
-// offsetAt returns the offset for a source picture. Nearly always the picture
-// is newer than every gap and the loop ends at once.
+// offsetAt returns the offset for a source picture: the one of now, without the
+// pictures that were dropped after it. Nearly always the picture is newer than
+// all of those and the loop ends at once.
 func (m *VP8Munger) offsetAt(id int64) (int64, error) {
-	if id < m.s.Begin || (m.lostGaps && id <= m.floor) {
+	if id < m.s.Begin {
 		return 0, ErrTooLate
 	}
 	offset := m.s.Offset
 	for i := m.n - 1; i >= 0; i-- {
-		g := &m.gaps[(m.first+i)%MaxPictureGaps]
-		if id > g.PictureID {
-			break
-		}
-		if id == g.PictureID && g.Dropped {
+		dropped := m.dropped[(m.first+i)%MaxDroppedPictures]
+		if id == dropped {
 			return 0, ErrDropped
 		}
-		offset = g.Offset
+		if id > dropped {
+			break
+		}
+		offset--
 	}
 	return offset, nil
 }
 
-func (m *VP8Munger) addGap(g PictureGap) {
-	if m.n == MaxPictureGaps {
-		m.lostGaps, m.floor = true, m.gaps[m.first].PictureID
-		m.first = (m.first + 1) % MaxPictureGaps
+func (m *VP8Munger) remember(dropped int64) {
+	if m.n == MaxDroppedPictures {
+		m.s.Begin = m.dropped[m.first] + 1
+		m.first = (m.first + 1) % MaxDroppedPictures
 		m.n--
 	}
-	m.gaps[(m.first+m.n)%MaxPictureGaps] = g
+	m.dropped[(m.first+m.n)%MaxDroppedPictures] = dropped
 	m.n++
 }
 
@@ -254,21 +240,20 @@ func (m *VP8Munger) addGap(g PictureGap) {
 // hand-over, not for the packet path.
 func (m *VP8Munger) State() VP8State {
 	s := m.s
-	s.GapsLost, s.Floor = m.lostGaps, m.floor
-	s.Gaps = make([]PictureGap, m.n)
-	for i := range s.Gaps {
-		s.Gaps[i] = m.gaps[(m.first+i)%MaxPictureGaps]
+	s.Dropped = make([]int64, m.n)
+	for i := range s.Dropped {
+		s.Dropped[i] = m.dropped[(m.first+i)%MaxDroppedPictures]
 	}
 	return s
 }
 
 // Restore makes the munger go on where the one went on that gave s. Of more
-// gaps than MaxPictureGaps the newest are kept.
+// dropped pictures than MaxDroppedPictures the newest are kept.
 func (m *VP8Munger) Restore(s VP8State) {
-	gaps := s.Gaps
-	s.Gaps = nil
-	*m = VP8Munger{s: s, lostGaps: s.GapsLost, floor: s.Floor}
-	for _, g := range gaps {
-		m.addGap(g)
+	dropped := s.Dropped
+	s.Dropped = nil
+	*m = VP8Munger{s: s}
+	for _, id := range dropped {
+		m.remember(id)
 	}
 }
