@@ -73,6 +73,8 @@ export class Meeting {
 
   #stale = false;
   #muting = false;
+  #announced: Map<string, string> | undefined;
+  #announcing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(dual: boolean) {
     this.room = new Room({
@@ -180,8 +182,6 @@ export class Meeting {
       this.reconnecting = state === ConnectionState.Reconnecting || state === ConnectionState.SignalReconnecting;
       this.#refreshSoon();
     });
-    room.on(RoomEvent.ParticipantConnected, (p) => this.#announce(p, 'joined'));
-    room.on(RoomEvent.ParticipantDisconnected, (p) => this.#announce(p, 'left'));
     room.on(RoomEvent.TrackMuted, (publication, p) => {
       if (p.isLocal && publication.source === Track.Source.Microphone && !this.#muting) toasts.info('You were muted.');
     });
@@ -192,6 +192,7 @@ export class Meeting {
     let joined = false;
     room.on(RoomEvent.Connected, () => (joined = true));
     room.on(RoomEvent.Disconnected, (reason) => {
+      clearTimeout(this.#announcing);
       if (joined) this.ended = farewell(reason);
     });
     this.#listenChat();
@@ -220,10 +221,21 @@ export class Meeting {
     if (!local && !this.chatOpen) this.unread++;
   }
 
-  #announce(p: Participant, what: string): void {
-    if (this.room.state === ConnectionState.Connected && this.room.numParticipants <= announceUpTo) {
-      toasts.info(`${p.name || p.identity} ${what}`);
-    }
+  /**
+   * Says who came and went, once that has held for a moment: a reconnect makes
+   * everyone leave and come back in one go, which is no news.
+   */
+  #announceSoon(): void {
+    clearTimeout(this.#announcing);
+    this.#announcing = setTimeout(() => {
+      if (this.room.state !== ConnectionState.Connected) return;
+      const now = new Map(this.people.map((p) => [p.identity, p.name]));
+      const before = this.#announced;
+      this.#announced = now;
+      if (!before || Math.max(now.size, before.size) > announceUpTo) return;
+      for (const [identity, name] of now) if (!before.has(identity)) toasts.info(`${name} joined`);
+      for (const [identity, name] of before) if (!now.has(identity)) toasts.info(`${name} left`);
+    }, 1200);
   }
 
   #refreshSoon(): void {
@@ -240,7 +252,9 @@ export class Meeting {
     const others = [...room.remoteParticipants.values()].sort(
       (a, b) => (a.joinedAt?.getTime() ?? 0) - (b.joinedAt?.getTime() ?? 0) || (a.identity < b.identity ? -1 : 1),
     );
+    const before = this.people.map((p) => p.identity).join();
     this.people = [room.localParticipant, ...others].map(person);
+    if (this.people.map((p) => p.identity).join() !== before) this.#announceSoon();
     this.roomName = room.name;
     this.mayPublish = room.localParticipant.permissions?.canPublish ?? true;
     this.mayChat = room.localParticipant.permissions?.canPublishData ?? true;

@@ -61,7 +61,7 @@ export class Preview {
       const track = await createLocalVideoTrack({ resolution, ...(deviceId ? { deviceId: { exact: deviceId } } : {}) });
       if (this.#closed || !this.cameraOn) return track.stop();
       this.camera = track;
-      this.cameraId = (await track.getDeviceId()) ?? '';
+      this.cameraId = (await track.getDeviceId(false)) ?? '';
     } catch (err) {
       this.cameraOn = false;
       this.cameraError = insecure() ?? deviceWords(err, 'camera');
@@ -76,7 +76,7 @@ export class Preview {
       const track = await createLocalAudioTrack(deviceId ? { deviceId: { exact: deviceId } } : {});
       if (this.#closed || !this.micOn) return track.stop();
       this.mic = track;
-      this.micId = (await track.getDeviceId()) ?? '';
+      this.micId = (await track.getDeviceId(false)) ?? '';
       this.#meter(track);
     } catch (err) {
       this.micOn = false;
@@ -113,8 +113,10 @@ export class Preview {
 
   async #list(kind: Kind): Promise<void> {
     const devices = await Room.getLocalDevices(kind, false).catch(() => []);
-    if (kind === 'videoinput') this.cameras = devices;
-    else this.mics = devices;
+    // Some browsers name a device by an id that is not in their list: show the first then.
+    const known = (id: string) => (devices.some((d) => d.deviceId === id) ? id : (devices[0]?.deviceId ?? ''));
+    if (kind === 'videoinput') [this.cameras, this.cameraId] = [devices, known(this.cameraId)];
+    else [this.mics, this.micId] = [devices, known(this.micId)];
   }
 
   #meter(track: LocalAudioTrack): void {

@@ -1,1 +1,0 @@
-import{S as e,b as t,w as n}from"./disclose-version-C_EryBF5.js";var r=n(`<p>soon</p>`);function i(t){var n=r();e(t,n)}var a=document.getElementById(`app`);a&&t(i,{target:a});
