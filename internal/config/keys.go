@@ -158,6 +158,9 @@ func expected(t reflect.Type, tag reflect.StructTag) string {
 		}
 		return s + boundsText(tag, ",")
 	}
+	if words := oneOf(tag); words != nil && t.Kind() == reflect.String {
+		return "one of " + strings.Join(words, ", ")
+	}
 	if isText(t) {
 		return "a string"
 	}
@@ -165,9 +168,6 @@ func expected(t reflect.Type, tag reflect.StructTag) string {
 	case reflect.Bool:
 		return "true or false"
 	case reflect.String:
-		if words := oneOf(tag); words != nil {
-			return "one of " + strings.Join(words, ", ")
-		}
 		return "a string"
 	case reflect.Float32, reflect.Float64:
 		return "a number" + boundsText(tag, "")
