@@ -45,7 +45,12 @@ func DLSR(d time.Duration) uint32 {
 	return uint32(d.Seconds() * 65536)
 }
 
-// Ticks returns the number of RTP clock ticks in d, which may be negative.
+// Ticks returns the number of RTP clock ticks in d, rounded; d may be negative.
 func Ticks(d time.Duration, clockRate uint32) int64 {
-	return int64(d/time.Second)*int64(clockRate) + int64(d%time.Second)*int64(clockRate)/int64(time.Second)
+	part := int64(d%time.Second) * int64(clockRate)
+	half := int64(time.Second / 2)
+	if part < 0 {
+		half = -half
+	}
+	return int64(d/time.Second)*int64(clockRate) + (part+half)/int64(time.Second)
 }

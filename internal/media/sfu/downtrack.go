@@ -206,10 +206,6 @@ func (d *DownTrack) attach(r *Receiver) form {
 		d.sel.Lose()
 	}
 	d.restored = false
-	d.sel.SetAlive(uint8(r.alive.Load())) //nolint:gosec // MaxLayers bits
-	d.muted = r.muted.Load()
-	d.applyPause(time.Now())
-	d.publishWant()
 	return formFor(r.kind, d.kind)
 }
 
@@ -225,17 +221,18 @@ func (d *DownTrack) detach(r *Receiver) {
 	d.want.Store(int32(layer.None))
 }
 
-func (d *DownTrack) setAlive(mask uint8) {
+// follow takes over what the receiver knows: which layers are being received and
+// whether the publisher is muted. It reads under the lock, so that of two calls
+// the later one cannot leave something older.
+func (d *DownTrack) follow(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sel.SetAlive(mask)
-	d.publishWant()
-}
-
-func (d *DownTrack) setSourceMuted(muted bool, now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.muted = muted
+	r := d.receiver.Load()
+	if r == nil {
+		return
+	}
+	d.sel.SetAlive(uint8(r.alive.Load())) //nolint:gosec // MaxLayers bits
+	d.muted = r.muted.Load()
 	d.applyPause(now)
 	d.publishWant()
 }

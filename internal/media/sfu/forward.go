@@ -20,7 +20,10 @@ type inbound struct {
 	spatial int8
 	marker  bool
 	// newest is set when no later packet of the layer has been seen.
-	newest  bool
+	newest bool
+	// bare is set for an Opus packet without RED on a track with RED: browsers
+	// send those when redundancy would not fit.
+	bare    bool
 	frame   layer.Frame
 	vp8     *codec.VP8 // set for VP8 that could be read
 	exts    extensions
@@ -110,6 +113,7 @@ func (r *Receiver) forward(l *upLayer, p *rtp.Packet, at time.Time, restored boo
 // readAudio fills in what viewers of audio need. Every packet is a beginning.
 func (r *Receiver) readAudio(p *rtp.Packet, in *inbound) {
 	in.frame = layer.Frame{Start: true, Opaque: true}
+	in.bare = r.bare(p.PayloadType)
 	in.exts = extensions{
 		absCapture: p.Extension(r.params.Extensions.AbsCaptureTime),
 		audioLevel: p.Extension(r.params.Extensions.AudioLevel),
@@ -117,6 +121,13 @@ func (r *Receiver) readAudio(p *rtp.Packet, in *inbound) {
 	if level, voice, ok := rtp.ParseAudioLevel(in.exts.audioLevel); ok && in.newest {
 		r.level.observe(level, voice, in.at)
 	}
+}
+
+// bare reports whether a packet with that payload type is Opus without RED on a
+// track with RED.
+func (r *Receiver) bare(payloadType uint8) bool {
+	c := &r.params.Codec
+	return r.kind == codec.KindRED && payloadType == c.REDPrimaryPayloadType && payloadType != c.PayloadType
 }
 
 // readVideo reads the payload once for all viewers.
@@ -218,9 +229,7 @@ func (d *DownTrack) forward(in *inbound) {
 	case layer.Forward:
 		d.send(in)
 	case layer.Drop:
-		if in.spatial == d.sel.Current().Spatial {
-			d.leaveOut(in)
-		}
+		d.drop(in)
 	}
 	d.want.Store(int32(d.sel.NeedKeyFrame()))
 }
@@ -293,8 +302,10 @@ func (d *DownTrack) send(in *inbound) {
 		return
 	}
 	sn, ts, ok := d.sn.Map(in.source, in.seq, in.ts)
-	if !ok { // the numbering does not know the source: begin again
-		d.sel.Lose()
+	if !ok {
+		if in.newest { // the numbering does not know the source: begin again
+			d.sel.Lose()
+		}
 		return
 	}
 	if in.newest {
@@ -328,28 +339,42 @@ func (d *DownTrack) rewritePayload(in *inbound) (descriptor int, payload []byte,
 	return n, d.payload, true
 }
 
+// drop keeps a packet of a picture that is not for this viewer from it. The
+// picture decides, not the packet: what has been begun is finished.
+func (d *DownTrack) drop(in *inbound) {
+	if in.spatial != d.sel.Current().Spatial {
+		return
+	}
+	if in.vp8 != nil && !d.vp8.Drop(in.vp8) {
+		d.send(in)
+		return
+	}
+	d.leaveOut(in)
+}
+
 // leaveOut closes the viewer's numbering over a packet it does not get. A place
 // that cannot be closed any more is filled with an empty packet.
 func (d *DownTrack) leaveOut(in *inbound) {
-	if in.vp8 != nil && in.newest {
-		d.vp8.Drop(in.vp8)
-	}
-	d.stats.left++
-	if sn, fill := d.sn.Drop(in.source, in.seq); fill {
+	sn, fill := d.sn.Drop(in.source, in.seq)
+	if fill {
 		_, ts := d.sn.Last()
 		d.writePadding(sn, ts, in.at)
+	}
+	if len(in.payload) > 0 {
+		d.stats.left++
 	}
 }
 
 // forwardLate places a packet that comes after later ones. It goes where room was
 // left for it, also when the viewer has changed layer since, or nowhere.
 func (d *DownTrack) forwardLate(in *inbound) {
-	if d.sel.Paused() {
+	if d.sel.Paused() || !d.begun {
 		return
 	}
-	if len(in.payload) == 0 || (in.vp8 != nil && in.source != d.source) {
-		// The pictures of a former layer cannot be told apart any more; its
-		// number is filled so that nobody waits for it.
+	pictures := in.vp8 != nil || len(in.exts.descriptor) > 0
+	if len(in.payload) == 0 || pictures && in.source != d.source {
+		// Nothing to show, or of a former layer whose pictures are no longer
+		// told apart: fill the number, so that nobody waits for it.
 		d.leaveOut(in)
 		return
 	}
@@ -363,7 +388,7 @@ func (d *DownTrack) write(in *inbound, sn int64, ts uint32, descriptor int, payl
 		return
 	}
 	h := rtp.Header{
-		PayloadType: d.params.Codec.PayloadType, Marker: in.marker,
+		PayloadType: d.payloadType(in.bare), Marker: in.marker,
 		SequenceNumber: uint16(sn), Timestamp: ts, SSRC: d.params.SSRC, //nolint:gosec // wire form
 	}
 	abs := d.absSendTime(in.at)
@@ -378,6 +403,18 @@ func (d *DownTrack) write(in *inbound, sn int64, ts uint32, descriptor int, payl
 	}
 	_, err := d.params.Writer.WriteRTP(d.header, payload)
 	d.stats.count(len(d.header)+len(payload), len(payload), in.at, err)
+	if err != nil && in.frame.KeyFrame { // not connected yet, or full: another key frame is needed
+		d.sel.Lose()
+	}
+}
+
+// payloadType returns the viewer's payload type; bare is for Opus that came bare
+// on a track with RED.
+func (d *DownTrack) payloadType(bare bool) uint8 {
+	if bare && d.kind == codec.KindRED {
+		return d.params.Codec.REDPrimaryPayloadType
+	}
+	return d.params.Codec.PayloadType
 }
 
 // writePadding sends a packet without media.

@@ -129,7 +129,7 @@ func (d *DownTrack) resendPacket(r *Receiver, e *sentPacket, at time.Time) {
 		return
 	}
 	h := rtp.Header{
-		PayloadType: d.params.Codec.PayloadType, Marker: p.Marker,
+		PayloadType: d.payloadType(r.bare(p.PayloadType)), Marker: p.Marker,
 		SequenceNumber: uint16(e.sn), Timestamp: e.ts, SSRC: d.params.SSRC, //nolint:gosec // wire form
 	}
 	abs := e.abs
@@ -160,7 +160,7 @@ func (d *DownTrack) resendPacket(r *Receiver, e *sentPacket, at time.Time) {
 // sequence number, which is filled in.
 func (d *DownTrack) originalPayload(r *Receiver, e *sentPacket, p *rtp.Packet) (payload []byte, ok bool) {
 	body := p.Payload
-	if formFor(r.kind, d.kind) == formPlain {
+	if formFor(r.kind, d.kind) == formPlain && !r.bare(p.PayloadType) {
 		primary, _, err := codec.REDPrimary(body)
 		if err != nil {
 			return nil, false

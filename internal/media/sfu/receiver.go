@@ -119,6 +119,7 @@ func (r *Receiver) AddDownTrack(d *DownTrack) {
 	list.byForm[form] = append(list.byForm[form], d)
 	r.list.Store(list)
 	r.listMu.Unlock()
+	d.follow(time.Now()) // after the list: a change in between is then seen
 	r.requestFor(d)
 }
 
@@ -157,7 +158,7 @@ func (r *Receiver) SetMuted(muted bool) {
 		return
 	}
 	now := time.Now()
-	r.each(func(d *DownTrack) { d.setSourceMuted(muted, now) })
+	r.each(func(d *DownTrack) { d.follow(now) })
 	if !muted {
 		r.each(r.requestFor)
 	}
@@ -277,7 +278,8 @@ func (r *Receiver) setAlive(spatial int8) bool {
 }
 
 func (r *Receiver) layersChanged() {
-	r.each(func(d *DownTrack) { d.setAlive(uint8(r.alive.Load())) })
+	now := time.Now()
+	r.each(func(d *DownTrack) { d.follow(now) })
 	f := r.onLayers.Load()
 	if f == nil || *f == nil {
 		return

@@ -35,6 +35,7 @@ type redForms struct {
 	lastSeq int64
 	lastTS  uint32
 	started bool
+	epoch   uint32
 	plain   inbound
 
 	encoder codec.REDEncoder
@@ -49,7 +50,8 @@ const maxREDPayload = 1100
 // before it that it repeats are recovered and go first.
 func (l *upLayer) forwardPlain(in *inbound, tracks []*DownTrack) {
 	red := &l.red
-	if len(in.payload) == 0 {
+	red.follow(in.epoch)
+	if len(in.payload) == 0 || in.bare {
 		for _, d := range tracks {
 			d.forward(in)
 		}
@@ -72,6 +74,15 @@ func (l *upLayer) forwardPlain(in *inbound, tracks []*DownTrack) {
 	}
 }
 
+// follow forgets the packets of a former source.
+func (red *redForms) follow(epoch uint32) {
+	if red.epoch == epoch {
+		return
+	}
+	red.epoch, red.started, red.encoder = epoch, false, codec.REDEncoder{}
+	red.sent.Reset()
+}
+
 // forwardOpus sends one unpacked packet unless it has been recovered before.
 func (l *upLayer) forwardOpus(in *inbound, seq int64, ts uint32, payload []byte, tracks []*DownTrack) {
 	if !l.red.sent.Accept(seq) {
@@ -91,6 +102,7 @@ func (l *upLayer) forwardOpus(in *inbound, seq int64, ts uint32, payload []byte,
 // forwardRED packs an Opus packet together with the ones before it for viewers
 // that take RED.
 func (l *upLayer) forwardRED(in *inbound, tracks []*DownTrack) {
+	l.red.follow(in.epoch)
 	payload := in.payload
 	if len(payload) > 0 {
 		if l.red.packet == nil {

@@ -8,6 +8,9 @@ import (
 	"github.com/concertina-rtc/concertina/internal/media/rtp"
 )
 
+// restoredEpoch is the epoch of a layer that goes on from a state.
+const restoredEpoch = 1
+
 // DownTrackState is everything another node needs to go on with a viewer's stream
 // at the next packet, without a key frame and without the viewer noticing.
 type DownTrackState struct {
@@ -55,6 +58,7 @@ func (d *DownTrack) Restore(s DownTrackState) {
 	d.sn.Restore(s.Numbering)
 	d.vp8.Restore(s.Pictures)
 	d.begun, d.source, d.sourceTS = s.Begun, s.Source, s.SourceTS
+	d.epoch = restoredEpoch
 	d.lastTS, d.lastAt, d.joinSN = s.LastTS, s.LastAt, s.JoinSN
 	d.frameOffset, d.lastFrame, d.rtxSN = s.FrameOffset, s.LastFrame, s.RTXSN
 	d.sel.SetMax(s.Max)
@@ -116,7 +120,7 @@ func (r *Receiver) Restore(s ReceiverState) {
 			continue
 		}
 		l.mu.Lock()
-		l.ssrc, l.started, l.epoch = ls.SSRC, true, 1
+		l.ssrc, l.started, l.epoch = ls.SSRC, true, restoredEpoch
 		l.seq.Restart(ls.Highest)
 		l.window.Restart(ls.Highest)
 		if ls.Clock.Known() {
