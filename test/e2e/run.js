@@ -31,7 +31,8 @@ const child = spawn(
     ...args.slice(split + 1),
     ...(chosen.length > 0 ? chosen : files).map((file) => join(directory, file)),
   ],
-  { stdio: 'inherit' },
+  // NODE_ENV quietens rtc-node's debug log.
+  { stdio: 'inherit', env: { NODE_ENV: 'production', ...process.env } },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code) => process.exit(code ?? 1));

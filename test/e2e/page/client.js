@@ -75,9 +75,18 @@ class Client {
   meters = new Map();
   lastConnect = undefined;
 
+  /** Encrypts the rooms joined from here on, end to end. */
+  async useKey(passphrase) {
+    const keyProvider = new lk.ExternalE2EEKeyProvider();
+    await keyProvider.setKey(passphrase);
+    const worker = new Worker('/livekit-client.e2ee.worker.mjs', { type: 'module' });
+    this.encryption = { keyProvider, worker };
+  }
+
   /** Joins; the answer says how long connect() took. options: RoomOptions, connectOptions: RoomConnectOptions. */
   async connect(url, token, options = {}, connectOptions = {}) {
-    const room = this.#newRoom(options);
+    const room = this.#newRoom(this.encryption ? { ...options, encryption: this.encryption } : options);
+    if (this.encryption) await room.setE2EEEnabled(true);
     const before = { peerConnections: peerConnections.length, sockets: sockets.length };
     this.lastConnect = now();
     await room.connect(url, token, connectOptions);
