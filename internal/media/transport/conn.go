@@ -102,7 +102,8 @@ type Conn struct {
 
 	iceMu      sync.Mutex // pairs, credentials and the start of the session
 	gone       bool
-	standby    bool // wait for Resume: no DTLS, and media moves on nomination
+	standby    bool // no DTLS of its own: waits for Resume
+	unselected bool // use no address before a nomination
 	creds      []*credential
 	generation uint32
 	pairs      []*pair
@@ -180,7 +181,14 @@ func (h *Host) NewConn(p Params) (*Conn, error) {
 // node it takes over from. It is Connecting when the client nominates it,
 // which is the moment for that node to export.
 func (h *Host) Prepare(p Params) (*Conn, error) {
-	return h.newConn(p, true, randomICE(ufragLength), randomICE(pwdLength))
+	c, err := h.newConn(p, true, randomICE(ufragLength), randomICE(pwdLength))
+	if err != nil {
+		return nil, err
+	}
+	c.iceMu.Lock()
+	c.unselected = true // nobody knows its credentials yet
+	c.iceMu.Unlock()
+	return c, nil
 }
 
 func (h *Host) newConn(p Params, standby bool, ufrag, pwd string) (*Conn, error) {

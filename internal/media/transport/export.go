@@ -137,7 +137,7 @@ func (c *Conn) Resume(s ConnState) error {
 		c.iceMu.Unlock()
 		return fmt.Errorf("%w: only a prepared connection resumes, once", ErrMalformed)
 	}
-	c.resume = &state
+	c.resume, c.unselected = &state, false
 	if !c.remote.set {
 		c.remote = remoteParams{set: true, ufrag: s.RemoteUfrag, pwd: s.RemotePwd, fingerprints: slices.Clone(s.Fingerprints)}
 	}

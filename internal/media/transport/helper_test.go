@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -117,6 +118,12 @@ func (r *recorder) packets() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.rtp)
+}
+
+func (r *recorder) has(seq uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rtp[seq] > 0
 }
 
 func (r *recorder) channel(label string) *DataChannel {
@@ -423,4 +430,8 @@ func flow(t testing.TB, c *client, conn *Conn, r *recorder, from uint16) uint16 
 	before = c.packets()
 	eventually(t, "RTP reaches the client", func() bool { writeRTP(t, conn, from); from++; return c.packets() > before+5 })
 	return from
+}
+
+func contextWithin(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
 }

@@ -166,7 +166,7 @@ func (c *Conn) handleCheck(k check, from source, at time.Time) bool {
 	p.priority = k.priority
 	p.generation = max(p.generation, k.generation)
 	sel := c.selected.Load()
-	if (k.useCandidate || !c.standby) && p.replaces(sel, k.useCandidate, now) {
+	if (k.useCandidate || !c.unselected) && p.replaces(sel, k.useCandidate, now) {
 		c.selected.Store(p)
 	}
 	if k.useCandidate {

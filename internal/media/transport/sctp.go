@@ -25,6 +25,7 @@ type dataState struct {
 	mu       sync.Mutex
 	channels map[uint16]*DataChannel
 	nextID   uint16
+	opening  int  // streams whose opening handshake is not done
 	wanted   bool // open an association without waiting for the client's
 	assoc    *sctp.Association
 	dtls     *dtls.Conn // while its owner waits for a reason to open one
@@ -261,32 +262,38 @@ func (c *Conn) acceptChannel(stream *sctp.Stream) {
 	s := &c.data
 	s.mu.Lock()
 	d := s.channels[id]
-	full := len(s.channels) >= maxChannels
+	known := d != nil && (d.on(nil) || d.on(stream))
+	full := len(s.channels)+s.opening >= maxChannels
+	if !known && !full {
+		s.opening++
+	}
 	s.mu.Unlock()
 	switch {
-	case d != nil && (d.on(nil) || d.on(stream)):
-		return
+	case known:
 	case full:
 		_ = stream.Close()
-		return
+	default:
+		c.goChannel(func() { c.serveChannel(stream) })
 	}
-	c.goChannel(func() { c.serveChannel(stream) })
 }
 
 // serveChannel does the opening handshake (RFC 8832 section 6) and reads.
 func (c *Conn) serveChannel(stream *sctp.Stream) {
 	cfg := datachannel.Config{LoggerFactory: pionLog{log: c.log}}
 	dc, err := datachannel.Server(stream, &cfg)
+	s := &c.data
+	s.mu.Lock()
+	s.opening--
 	if err != nil {
+		s.mu.Unlock()
 		c.log.Debug("data channel refused", "id", stream.StreamIdentifier(), "error", err)
 		_ = stream.Close()
 		return
 	}
 	d := &DataChannel{conn: c, spec: specOf(stream.StreamIdentifier(), dc.Config)}
 	d.attach(stream, dc)
-	c.data.mu.Lock()
-	c.data.channels[d.ID()] = d
-	c.data.mu.Unlock()
+	s.channels[d.ID()] = d
+	s.mu.Unlock()
 	c.handler.OnDataChannel(d)
 	c.readChannel(d, stream, dc)
 }
