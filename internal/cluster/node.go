@@ -119,3 +119,6 @@ func (n *Node) Can(capabilities ...string) bool {
 	}
 	return true
 }
+
+// Position is the node's index for [State.NodeAt] at the time it was read.
+func (n *Node) Position() int { return n.pos }

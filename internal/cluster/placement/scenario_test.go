@@ -1,0 +1,276 @@
+package placement
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/concertina-rtc/concertina/internal/cluster"
+	"github.com/concertina-rtc/concertina/internal/cluster/clustertest"
+	"github.com/concertina-rtc/concertina/internal/cluster/script"
+	"github.com/google/go-cmp/cmp"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the outputs of the scenario files anew")
+
+// TestScenarios runs testdata/*.txt.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenario files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &world{World: clustertest.New(), policy: DefaultPolicy()}
+			got, err := script.Rewrite(file, string(text), func(c *script.Command) string {
+				out, known := w.run(c)
+				if !known {
+					t.Fatalf("%v", c.Errorf("unknown command"))
+				}
+				return out
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(text), got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// world adds the commands of placement to those about the cluster:
+//
+//	place kind=any sort=random …   sets the policy
+//	why room NAME / participant ROOM ID / egress ID / ingress ID / agent ID
+//	                               prints the decision's explanation
+//	put …                          the same, carried out, printed in one line
+//	burst room|participant|agent N places N at once, prints where they went
+//	reserve ID …                   asks for a reservation
+//	fits NODE                      asks whether all would fit without the node
+type world struct {
+	*clustertest.World
+	policy Policy
+	fleet  Fleet
+}
+
+func (w *world) run(c *script.Command) (string, bool) {
+	var out string
+	var err error
+	switch c.Name {
+	case "place":
+		err = w.setPolicy(c)
+	case "why":
+		out, err = w.why(c)
+	case "put":
+		out, err = w.put(c)
+	case "burst":
+		out, err = w.burst(c)
+	case "reserve":
+		out, err = w.reserve(c)
+	case "fits":
+		out, err = w.fits(c)
+	default:
+		return w.Run(c)
+	}
+	if err == nil {
+		err = c.Unused()
+	}
+	if err != nil {
+		return out + "error: " + err.Error(), true
+	}
+	return out, true
+}
+
+func (w *world) setPolicy(c *script.Command) error {
+	p := DefaultPolicy()
+	p.Kind, p.SortBy = Selector(c.String("kind", string(p.Kind))), SortBy(c.String("sort", string(p.SortBy)))
+	p.Spill = Spill(c.String("spill", string(p.Spill)))
+	for _, f := range []struct {
+		key string
+		v   *float64
+	}{
+		{"cpu-limit", &p.CPULoadLimit}, {"sysload-limit", &p.SysLoadLimit}, {"share", &p.MaxRoomShare}, {"reserve-limit", &p.ReserveLimit},
+		{"track-cost", &p.Egress.Track}, {"idle", &p.Ingress.MinIdleRatio}, {"threshold", &p.Agent.Threshold}, {"node-cpu", &p.Agent.MaxNodeCPU},
+	} {
+		v, err := c.Float(f.key, *f.v)
+		if err != nil {
+			return err
+		}
+		*f.v = v
+	}
+	var err error
+	if p.ExpectParticipants, err = c.Int("expect", p.ExpectParticipants); err != nil {
+		return err
+	}
+	if p.Egress.Spread, err = c.Bool("spread", false); err != nil {
+		return err
+	}
+	if p.IgnorePlaced, err = c.Bool("plain", false); err != nil {
+		return err
+	}
+	if w.fleet.MaxNodes, err = c.Int("fleet", 0); err != nil {
+		return err
+	}
+	w.fleet.NodeCPUs, w.policy = 4, p
+	return p.Validate()
+}
+
+func (w *world) request(c *script.Command) (Request, error) {
+	r := Request{At: w.Now, Node: c.String("pin", ""), Type: c.String("type", "")}
+	cpu, err := c.Float("cpu", 0)
+	if err != nil {
+		return r, err
+	}
+	if cpu > 0 {
+		r.Load.CPU = cpu
+	}
+	if t := c.String("tried", ""); t != "" {
+		r.Tried = strings.Split(t, ",")
+	}
+	if len(c.Args) < 2 {
+		return r, c.Errorf("want a kind and a name")
+	}
+	r.Kind = Kind(c.Args[0])
+	switch r.Kind {
+	case KindRoom:
+		r.Room = c.Args[1]
+	case KindParticipant:
+		r.Room = c.Args[1]
+		if len(c.Args) > 2 {
+			r.ID = c.Args[2]
+		}
+		if cpu > 0 {
+			r.Load.Clients = 1
+		}
+	default:
+		r.ID, r.Room = c.Args[1], c.String("room", "")
+	}
+	return r, nil
+}
+
+func (w *world) why(c *script.Command) (string, error) {
+	r, err := w.request(c)
+	if err != nil {
+		return "", err
+	}
+	_, e, _ := Place(w.State, r, w.policy)
+	return e.String(), nil
+}
+
+func (w *world) put(c *script.Command) (string, error) {
+	r, err := w.request(c)
+	if err != nil {
+		return "", err
+	}
+	d, e, err := Place(w.State, r, w.policy)
+	if err != nil {
+		return e.Outcome, nil
+	}
+	for _, ev := range d.Events(r, w.policy, w.State.Policy()) {
+		if err := w.State.Apply(ev); err != nil {
+			return "", err
+		}
+	}
+	out := e.Outcome
+	if d.Spilled {
+		out += " (spilled)"
+	}
+	return out, nil
+}
+
+func (w *world) burst(c *script.Command) (string, error) {
+	r, err := w.request(c)
+	if err != nil {
+		return "", err
+	}
+	var n int
+	if _, err := fmt.Sscan(c.Args[len(c.Args)-1], &n); err != nil {
+		return "", c.Errorf("want a number last")
+	}
+	count := map[string]int{}
+	for i := range n {
+		q := r
+		q.ID = fmt.Sprintf("b%d", i)
+		if q.Kind == KindRoom {
+			q.Room = fmt.Sprintf("%s%d", r.Room, i)
+		}
+		d, e, err := Place(w.State, q, w.policy)
+		if err != nil {
+			return e.Outcome, nil
+		}
+		w.Must(d.Events(q, w.policy, w.State.Policy())...)
+		count[d.Node]++
+	}
+	var b strings.Builder
+	for _, node := range w.State.Nodes() {
+		if count[node.ID] > 0 {
+			fmt.Fprintf(&b, "%s %d\n", node.ID, count[node.ID])
+		}
+	}
+	return b.String(), nil
+}
+
+func (w *world) reserve(c *script.Command) (string, error) {
+	in, err := c.Duration("in", 0)
+	if err != nil {
+		return "", err
+	}
+	hold, err := c.Duration("for", 0)
+	if err != nil {
+		return "", err
+	}
+	n, err := c.Int("participants", 0)
+	if err != nil {
+		return "", err
+	}
+	p, err := c.Int("publishers", n)
+	if err != nil {
+		return "", err
+	}
+	r := cluster.Reservation{
+		ID: c.Args[0], Room: c.String("room", c.Args[0]), Participants: n, Publishers: p,
+		From: w.Now.Add(in), Until: w.Now.Add(in + hold),
+	}
+	got, e, err := Reserve(w.State, r, w.policy, w.fleet, w.Now)
+	if err != nil {
+		return e.Outcome, nil
+	}
+	if err := w.State.Apply(cluster.ReservationAdmitted{At: w.Now, Reservation: got}); err != nil {
+		return "", err
+	}
+	out := e.Outcome + "\n"
+	for _, sh := range got.Shares {
+		out += fmt.Sprintf("  %s %.3g CPUs\n", sh.Node, sh.Demand.CPU)
+	}
+	return out, nil
+}
+
+func (w *world) fits(c *script.Command) (string, error) {
+	f, err := FitsWithout(w.State, c.Args[0], w.policy, w.Now)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "fits without %s: %v\n", f.Node, f.Fits)
+	for _, m := range f.Moves {
+		fmt.Fprintf(&b, "%s %s → %s (%.3g CPUs)\n", m.Kind, strings.TrimSuffix(m.Name, "\x00moved"), m.To, m.CPU)
+	}
+	for _, e := range f.Blocked {
+		fmt.Fprintf(&b, "blocked: %s\n", strings.ReplaceAll(e.Outcome, `\x00moved`, ""))
+	}
+	return b.String(), nil
+}
