@@ -16,6 +16,9 @@ type Local struct {
 	SessionID, Version uint64
 	ICE                ICE
 	Fingerprint        Fingerprint
+	// Setup is the role in an offer; SetupNone means actpass, as RFC 8842
+	// section 5.2 wants it. Answers are always passive.
+	Setup Setup
 	// Candidates are values of a=candidate, without the attribute name.
 	Candidates []string
 }
@@ -35,7 +38,8 @@ type Media struct {
 	// Mid and Kind are taken from the offer in an answer.
 	Mid  string
 	Kind Kind
-	// Reject answers with port 0. The section is dead from then on.
+	// Reject makes it port 0: the section is dead from then on and only holds
+	// its place.
 	Reject     bool
 	Direction  Direction
 	Codecs     []Codec
@@ -88,10 +92,18 @@ func Answer(offer *Session, local *Local, media []Media) (string, error) {
 
 // Offer writes an offer of the server with its sections in order.
 func Offer(local *Local, media []Media) (string, error) {
-	w := newWriter(local, SetupActPass)
+	setup := local.Setup
+	if setup == SetupNone {
+		setup = SetupActPass
+	}
+	w := newWriter(local, setup)
 	w.mixed(true)
 	for i := range media {
 		m := &media[i]
+		if m.Reject && m.Mid != "" && m.Kind != Application {
+			w.rejected(&Section{Mid: m.Mid, Kind: m.Kind, Protocol: "UDP/TLS/RTP/SAVPF"})
+			continue
+		}
 		if m.Mid == "" || m.Kind != Application && len(m.Codecs) == 0 {
 			return "", fmt.Errorf("%w: section %d of the offer has no mid or no codec", ErrInvalid, i)
 		}

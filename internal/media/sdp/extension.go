@@ -1,29 +1,19 @@
 package sdp
 
-import "slices"
+import (
+	"slices"
 
-// URIs of the RTP header extensions the server negotiates.
-const (
-	URIMid                  = "urn:ietf:params:rtp-hdrext:sdes:mid"                                       // RFC 9143
-	URIRid                  = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"                             // RFC 8852
-	URIRepairedRid          = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"                    // RFC 8852
-	URIAudioLevel           = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"                               // RFC 6464
-	URITransportCC          = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01" // draft-holmer-rmcat-transport-wide-cc-extensions-01
-	URIAbsSendTime          = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
-	URIAbsCaptureTime       = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
-	URIDependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
-	URIVideoOrientation     = "urn:3gpp:video-orientation" // 3GPP TS 26.114
-	URIPlayoutDelay         = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+	"github.com/concertina-rtc/concertina/internal/media/rtp"
 )
 
 // uplinkURIs are taken on what a client sends to the server.
 func uplinkURIs(kind Kind) []string {
 	if kind == Audio {
-		return []string{URIMid, URIRid, URIAudioLevel, URITransportCC, URIAbsCaptureTime}
+		return []string{rtp.URIMID, rtp.URIRID, rtp.URIAudioLevel, rtp.URITWCC, rtp.URIAbsCaptureTime}
 	}
 	return []string{
-		URIMid, URIRid, URIRepairedRid, URITransportCC, URIDependencyDescriptor, URIAbsCaptureTime,
-		URIVideoOrientation, URIPlayoutDelay,
+		rtp.URIMID, rtp.URIRID, rtp.URIRepairedRID, rtp.URITWCC, rtp.URIDependencyDescriptor, rtp.URIAbsCaptureTime,
+		rtp.URIVideoOrientation, rtp.URIPlayoutDelay,
 	}
 }
 
@@ -31,18 +21,18 @@ func uplinkURIs(kind Kind) []string {
 // own offers. A uri has the same id in every section, as BUNDLE requires
 // (RFC 8843 section 9).
 func (p *Policy) downlinkExtensions(kind Kind) []Extension {
-	out := []Extension{{ID: 4, URI: URIAbsCaptureTime}}
+	out := []Extension{{ID: 4, URI: rtp.URIAbsCaptureTime}}
 	switch {
 	case p.Downlink == TransportCC:
-		out = append(out, Extension{ID: 3, URI: URITransportCC})
+		out = append(out, Extension{ID: 3, URI: rtp.URITWCC})
 	case kind == Video:
-		out = append(out, Extension{ID: 2, URI: URIAbsSendTime})
+		out = append(out, Extension{ID: 2, URI: rtp.URIAbsSendTime})
 	}
 	if kind == Video {
 		out = append(out,
-			Extension{ID: 5, URI: URIDependencyDescriptor},
-			Extension{ID: 6, URI: URIPlayoutDelay},
-			Extension{ID: 7, URI: URIVideoOrientation},
+			Extension{ID: 5, URI: rtp.URIDependencyDescriptor},
+			Extension{ID: 6, URI: rtp.URIPlayoutDelay},
+			Extension{ID: 7, URI: rtp.URIVideoOrientation},
 		)
 	}
 	return out
