@@ -88,7 +88,13 @@ func DefaultDev() Config {
 // the CONCERTINA_ variables of env, and validates. The error is usually a
 // [config.Errors] with every mistake and its place.
 func LoadConfig(file string, env []string) (Config, error) {
-	c := Default()
+	return loadOver(Default(), file, env)
+}
+
+// LoadDevConfig reads the CONCERTINA_ variables of env over [DefaultDev].
+func LoadDevConfig(env []string) (Config, error) { return loadOver(DefaultDev(), "", env) }
+
+func loadOver(c Config, file string, env []string) (Config, error) {
 	var data []byte
 	if file != "" {
 		var err error

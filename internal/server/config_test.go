@@ -52,6 +52,10 @@ func TestDefaultDevIsValid(t *testing.T) {
 	if c.Keys["devkey"] != "secret" || len(c.Warnings()) != 0 {
 		t.Errorf("keys %v, warnings %v", c.Keys, c.Warnings())
 	}
+	over, err := LoadDevConfig([]string{"CONCERTINA_PORT=1234", "CONCERTINA_KEYS=a: b"})
+	if err != nil || over.Port != 1234 || over.Keys["a"] != "b" || !over.Development {
+		t.Errorf("with variables: %+v, %v", over, err)
+	}
 	// development: true in a file brings the same keys.
 	got, err := load(t, "development: true\n")
 	if err != nil || got.Keys["devkey"] != "secret" {

@@ -1,0 +1,419 @@
+package room
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/concertina-rtc/concertina/internal/media/peer"
+	"github.com/concertina-rtc/concertina/internal/media/sfu"
+)
+
+// Publication is a published track. Actor owned.
+type Publication struct {
+	info      *livekit.TrackInfo
+	publisher *Participant
+	uplinks   []peer.Uplink // one per codec, the primary first
+	subs      map[*Participant]*Subscription
+	meter     *levelMeter // audio only
+	announced bool        // TrackSubscribed was sent
+}
+
+// pendingTrack is an AddTrackRequest whose media is not negotiated yet.
+type pendingTrack struct {
+	info *livekit.TrackInfo
+	cids []string
+	into *Publication // a further codec of this publication
+}
+
+func (pub *Publication) proto() *livekit.TrackInfo {
+	return proto.Clone(pub.info).(*livekit.TrackInfo)
+}
+
+// receiver returns the receiver of that codec, or nil.
+func (pub *Publication) receiver(mime string) *sfu.Receiver {
+	for _, u := range pub.uplinks {
+		if strings.EqualFold(u.Mime, mime) {
+			return u.Receiver
+		}
+	}
+	return nil
+}
+
+// addTrack announces a track: it gets its sid now and appears to others when
+// its media is negotiated. Actor.
+func (r *Room) addTrack(p *Participant, req *livekit.AddTrackRequest) {
+	if reason, msg := r.mayPublish(p, req); reason != livekit.RequestResponse_OK {
+		p.log.Warn("track refused", "cid", req.Cid, "source", req.Source.String(), "why", msg)
+		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: &livekit.RequestResponse{
+			Reason: reason, Message: msg,
+			Request: &livekit.RequestResponse_AddTrack{AddTrack: proto.Clone(req).(*livekit.AddTrackRequest)},
+		}}})
+		return
+	}
+	if req.Sid != "" {
+		r.addCodec(p, req)
+		return
+	}
+	if pt := p.pendingByCID(req.Cid); pt != nil { // asked again
+		p.sendTrackPublished(req.Cid, pt.info)
+		return
+	}
+	pt := &pendingTrack{info: newTrackInfo(req), cids: []string{req.Cid}}
+	for _, c := range req.SimulcastCodecs {
+		if c.Cid != "" && !slices.Contains(pt.cids, c.Cid) {
+			pt.cids = append(pt.cids, c.Cid)
+		}
+		if c.Codec != "" {
+			p.preferCodec(firstOf(c.Cid, req.Cid), mimeOf(req.Type, c.Codec))
+		}
+	}
+	if req.Type == livekit.TrackType_AUDIO {
+		p.setAudioOptions(req.Cid, peer.AudioOptions{
+			Stereo: slices.Contains(pt.info.AudioFeatures, livekit.AudioTrackFeature_TF_STEREO),
+			NoDTX:  slices.Contains(pt.info.AudioFeatures, livekit.AudioTrackFeature_TF_NO_DTX),
+		})
+		if req.DisableRed {
+			p.preferCodec(req.Cid, "audio/opus")
+		}
+	}
+	p.pending = append(p.pending, pt)
+	p.sendTrackPublished(req.Cid, pt.info)
+	r.adoptOrphans(p)
+}
+
+// mayPublish checks grants and limits.
+func (r *Room) mayPublish(p *Participant, req *livekit.AddTrackRequest) (livekit.RequestResponse_Reason, string) {
+	perm := p.permission
+	switch {
+	case req.Cid == "":
+		return livekit.RequestResponse_INVALID_REQUEST, "a track needs a client id (cid)"
+	case !perm.CanPublish:
+		return livekit.RequestResponse_NOT_ALLOWED, "does not have permission to publish"
+	case len(perm.CanPublishSources) > 0 && !slices.Contains(perm.CanPublishSources, req.Source):
+		return livekit.RequestResponse_NOT_ALLOWED, fmt.Sprintf("does not have permission to publish source %s", req.Source)
+	case r.cfg.MaxTracks > 0 && len(p.pubs)+len(p.pending) >= r.cfg.MaxTracks:
+		return livekit.RequestResponse_LIMIT_EXCEEDED, fmt.Sprintf("publishes %d tracks already (limit.num_tracks)", r.cfg.MaxTracks)
+	}
+	return livekit.RequestResponse_OK, ""
+}
+
+// addCodec adds a backup codec to a publication that is there.
+func (r *Room) addCodec(p *Participant, req *livekit.AddTrackRequest) {
+	pub := r.tracks[req.Sid]
+	if pub == nil || pub.publisher != p {
+		p.log.Warn("codec for a track that is not published", "track", req.Sid)
+		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: &livekit.RequestResponse{
+			Reason: livekit.RequestResponse_NOT_FOUND, Message: "track " + req.Sid + " is not published",
+			Request: &livekit.RequestResponse_AddTrack{AddTrack: proto.Clone(req).(*livekit.AddTrackRequest)},
+		}}})
+		return
+	}
+	pt := &pendingTrack{info: pub.info, into: pub, cids: []string{req.Cid}}
+	for _, c := range req.SimulcastCodecs {
+		mime := mimeOf(req.Type, c.Codec)
+		cid := firstOf(c.Cid, req.Cid)
+		if !slices.Contains(pt.cids, cid) {
+			pt.cids = append(pt.cids, cid)
+		}
+		p.preferCodec(cid, mime)
+		if i := codecIndex(pub.info, mime); i < 0 {
+			pub.info.Codecs = append(pub.info.Codecs, &livekit.SimulcastCodecInfo{
+				MimeType: mime, Cid: cid, Layers: c.Layers, VideoLayerMode: c.VideoLayerMode,
+			})
+		} else {
+			pub.info.Codecs[i].Cid = cid
+			if len(c.Layers) > 0 {
+				pub.info.Codecs[i].Layers = c.Layers
+			}
+		}
+	}
+	p.pending = append(p.pending, pt)
+	p.sendTrackPublished(req.Cid, pub.info)
+	r.adoptOrphans(p)
+}
+
+func newTrackInfo(req *livekit.AddTrackRequest) *livekit.TrackInfo {
+	info := &livekit.TrackInfo{
+		Sid: newSID(trackPrefix(req)), Type: req.Type, Name: req.Name, Muted: req.Muted,
+		Width: req.Width, Height: req.Height, Source: req.Source, Layers: req.Layers,
+		DisableDtx: req.DisableDtx, DisableRed: req.DisableRed, Stereo: req.Stereo,
+		Encryption: req.Encryption, Stream: firstOf(req.Stream, streamOf(req.Source)),
+		BackupCodecPolicy: req.BackupCodecPolicy, AudioFeatures: slices.Clone(req.AudioFeatures),
+		PacketTrailerFeatures: req.PacketTrailerFeatures,
+		Simulcast:             len(req.Layers) > 1,
+	}
+	if req.Stereo && !slices.Contains(info.AudioFeatures, livekit.AudioTrackFeature_TF_STEREO) {
+		info.AudioFeatures = append(info.AudioFeatures, livekit.AudioTrackFeature_TF_STEREO)
+	}
+	if req.DisableDtx && !slices.Contains(info.AudioFeatures, livekit.AudioTrackFeature_TF_NO_DTX) {
+		info.AudioFeatures = append(info.AudioFeatures, livekit.AudioTrackFeature_TF_NO_DTX)
+	}
+	for _, c := range req.SimulcastCodecs {
+		layers := c.Layers
+		if len(layers) == 0 {
+			layers = req.Layers
+		}
+		info.Codecs = append(info.Codecs, &livekit.SimulcastCodecInfo{
+			MimeType: mimeOf(req.Type, c.Codec), Cid: firstOf(c.Cid, req.Cid), Layers: layers, VideoLayerMode: c.VideoLayerMode,
+		})
+	}
+	if len(info.Codecs) == 0 {
+		info.Codecs = []*livekit.SimulcastCodecInfo{{Cid: req.Cid, Layers: req.Layers}}
+	}
+	return info
+}
+
+// trackPrefix tells kind and source in the sid, as LiveKit's do.
+func trackPrefix(req *livekit.AddTrackRequest) string {
+	kind := "V"
+	if req.Type == livekit.TrackType_AUDIO {
+		kind = "A"
+	}
+	source := map[livekit.TrackSource]string{
+		livekit.TrackSource_CAMERA: "C", livekit.TrackSource_MICROPHONE: "M",
+		livekit.TrackSource_SCREEN_SHARE: "S", livekit.TrackSource_SCREEN_SHARE_AUDIO: "s",
+	}[req.Source]
+	return "TR_" + kind + source
+}
+
+// streamOf groups what belongs together, so that clients keep it in sync.
+func streamOf(s livekit.TrackSource) string {
+	if s == livekit.TrackSource_SCREEN_SHARE || s == livekit.TrackSource_SCREEN_SHARE_AUDIO {
+		return "screen_share"
+	}
+	return "camera"
+}
+
+func mimeOf(t livekit.TrackType, codec string) string {
+	codec = strings.ToLower(codec)
+	if codec == "" || strings.Contains(codec, "/") {
+		return codec
+	}
+	if t == livekit.TrackType_AUDIO {
+		return "audio/" + codec
+	}
+	return "video/" + codec
+}
+
+func codecIndex(info *livekit.TrackInfo, mime string) int {
+	return slices.IndexFunc(info.Codecs, func(c *livekit.SimulcastCodecInfo) bool {
+		return strings.EqualFold(c.MimeType, mime)
+	})
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func (p *Participant) sendTrackPublished(cid string, info *livekit.TrackInfo) {
+	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_TrackPublished{TrackPublished: &livekit.TrackPublishedResponse{
+		Cid: cid, Track: proto.Clone(info).(*livekit.TrackInfo),
+	}}})
+}
+
+func (p *Participant) pendingByCID(cid string) *pendingTrack {
+	for _, t := range p.pending {
+		if slices.Contains(t.cids, cid) {
+			return t
+		}
+	}
+	return nil
+}
+
+func (p *Participant) pendingBySID(sid string) *pendingTrack {
+	for _, t := range p.pending {
+		if t.info.Sid == sid {
+			return t
+		}
+	}
+	return nil
+}
+
+// pendingFor finds the request that an uplink belongs to: by the client's
+// track id, else the first of its kind, since some browsers change ids in SDP.
+func (p *Participant) pendingFor(u peer.Uplink) *pendingTrack {
+	if t := p.pendingByCID(u.TrackID); t != nil {
+		return t
+	}
+	want := livekit.TrackType_VIDEO
+	if u.Kind == sfu.Audio {
+		want = livekit.TrackType_AUDIO
+	}
+	for _, t := range p.pending {
+		if t.info.Type == want && t.into == nil {
+			return t
+		}
+	}
+	return nil
+}
+
+func (r *Room) adoptOrphans(p *Participant) {
+	orphans := p.orphans
+	p.orphans = nil
+	for _, u := range orphans {
+		r.trackNegotiated(p, u)
+	}
+}
+
+// trackNegotiated makes a pending track a publication. Actor.
+func (r *Room) trackNegotiated(p *Participant, u peer.Uplink) {
+	if p.left {
+		return
+	}
+	pt := p.pendingFor(u)
+	if pt == nil {
+		if len(p.orphans) < r.cfg.MaxTracks || r.cfg.MaxTracks == 0 {
+			p.orphans = append(p.orphans, u)
+		}
+		return
+	}
+	p.pending = slices.DeleteFunc(p.pending, func(t *pendingTrack) bool { return t == pt })
+	if pt.into != nil {
+		r.codecNegotiated(pt.into, u)
+		return
+	}
+	pub := &Publication{info: pt.info, publisher: p, uplinks: []peer.Uplink{u}, subs: map[*Participant]*Subscription{}}
+	pub.describe(u, true)
+	u.Receiver.SetMuted(pub.info.Muted)
+	if u.Kind == sfu.Audio {
+		pub.meter = newLevelMeter(r.cfg.Levels)
+		u.Receiver.OnAudioLevel(pub.meter.observe)
+	}
+	p.pubs = append(p.pubs, pub)
+	p.isPublisher = true
+	r.tracks[pub.info.Sid] = pub
+	r.totals.TracksPublished.Add(1)
+	p.log.Info("track published", "track", pub.info.Sid, "source", pub.info.Source.String(), "mime", u.Mime, "rids", u.Rids)
+	r.broadcastParticipant(p, true)
+	r.emitTrackPublished(pub)
+	for _, q := range r.participants {
+		if q != p && q.autoSubscribe {
+			r.subscribe(q, pub)
+		}
+	}
+}
+
+// codecNegotiated adds the receiver of a further codec.
+func (r *Room) codecNegotiated(pub *Publication, u peer.Uplink) {
+	pub.uplinks = append(pub.uplinks, u)
+	pub.describe(u, false)
+	u.Receiver.SetMuted(pub.info.Muted)
+	r.broadcastParticipant(pub.publisher, true)
+	for _, s := range pub.subs {
+		s.attach()
+	}
+}
+
+// describe writes what negotiation told into the public info.
+func (pub *Publication) describe(u peer.Uplink, primary bool) {
+	info := pub.info
+	if primary {
+		info.MimeType, info.Mid = u.Mime, u.Mid
+		info.Simulcast = info.Simulcast || len(u.Rids) > 1
+		if len(info.Codecs) > 0 && info.Codecs[0].MimeType == "" {
+			info.Codecs[0].MimeType = u.Mime
+		}
+	}
+	i := codecIndex(info, u.Mime)
+	if i < 0 {
+		info.Codecs = append(info.Codecs, &livekit.SimulcastCodecInfo{MimeType: u.Mime, Layers: info.Layers})
+		i = len(info.Codecs) - 1
+	}
+	c := info.Codecs[i]
+	c.MimeType, c.Mid = u.Mime, u.Mid
+	if c.Cid == "" {
+		c.Cid = u.TrackID
+	} else if c.Cid != u.TrackID {
+		c.SdpCid = u.TrackID
+	}
+	for j, l := range c.Layers {
+		l.SpatialLayer = int32(j)
+		if j < len(u.Rids) {
+			l.Rid = u.Rids[j]
+		}
+	}
+}
+
+// trackEnded: the client stopped sending a section. Actor.
+func (r *Room) trackEnded(p *Participant, mid string) {
+	p.orphans = slices.DeleteFunc(p.orphans, func(u peer.Uplink) bool { return u.Mid == mid })
+	for _, pub := range p.pubs {
+		i := slices.IndexFunc(pub.uplinks, func(u peer.Uplink) bool { return u.Mid == mid })
+		if i < 0 {
+			continue
+		}
+		pub.uplinks = slices.Delete(pub.uplinks, i, i+1)
+		if i == 0 || len(pub.uplinks) == 0 {
+			r.unpublish(pub)
+			r.broadcastParticipant(p, true)
+			return
+		}
+		for _, s := range pub.subs {
+			s.attach()
+		}
+		return
+	}
+}
+
+// unpublish ends a publication; the caller tells the others. Actor.
+func (r *Room) unpublish(pub *Publication) {
+	p := pub.publisher
+	p.log.Info("track unpublished", "track", pub.info.Sid)
+	p.pubs = slices.DeleteFunc(p.pubs, func(x *Publication) bool { return x == pub })
+	delete(r.tracks, pub.info.Sid)
+	p.isPublisher = len(p.pubs) > 0 || len(p.dataPubs) > 0
+	for _, s := range pub.subs {
+		r.unsubscribe(s)
+	}
+	r.emitTrackUnpublished(pub)
+}
+
+// muteOwn: the client muted or unmuted its track. Actor.
+func (r *Room) muteOwn(p *Participant, sid string, muted bool) {
+	if pub := r.tracks[sid]; pub != nil && pub.publisher == p {
+		r.setMuted(pub, muted)
+		return
+	}
+	if pt := p.pendingBySID(sid); pt != nil {
+		pt.info.Muted = muted
+		return
+	}
+	p.log.Warn("mute of a track that is not published", "track", sid)
+}
+
+func (r *Room) setMuted(pub *Publication, muted bool) {
+	if pub.info.Muted == muted {
+		return
+	}
+	pub.info.Muted = muted
+	for _, u := range pub.uplinks {
+		u.Receiver.SetMuted(muted)
+	}
+	if pub.meter != nil && muted {
+		pub.meter.reset()
+	}
+	r.broadcastParticipant(pub.publisher, true)
+}
+
+func (r *Room) updateLocalAudio(p *Participant, u *livekit.UpdateLocalAudioTrack) {
+	if pub := r.tracks[u.GetTrackSid()]; pub != nil && pub.publisher == p {
+		pub.info.AudioFeatures = u.GetFeatures()
+		pub.info.Stereo = slices.Contains(u.GetFeatures(), livekit.AudioTrackFeature_TF_STEREO)
+		pub.info.DisableDtx = slices.Contains(u.GetFeatures(), livekit.AudioTrackFeature_TF_NO_DTX)
+		r.broadcastParticipant(p, true)
+	}
+}
+
+func (r *Room) updateLocalVideo(p *Participant, u *livekit.UpdateLocalVideoTrack) {
+	if pub := r.tracks[u.GetTrackSid()]; pub != nil && pub.publisher == p {
+		pub.info.Width, pub.info.Height = u.GetWidth(), u.GetHeight()
+		r.broadcastParticipant(p, true)
+	}
+}

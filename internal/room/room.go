@@ -1,0 +1,223 @@
+// Package room hosts rooms for LiveKit clients: participants, publications,
+// subscriptions, data. A room is the union of the participant records of the
+// nodes that have some; this package holds the records of its own node.
+//
+// Each room is one goroutine with a mailbox (run.go); everything named "actor
+// owned" is touched there only. Media never passes through it: packets go from
+// receiver to down track on socket goroutines, data packets on the publisher's
+// data channel goroutine (data.go).
+//
+// It does not know HTTP, WebSockets or tokens' signatures (package signal), nor
+// which node should host whom (package cluster). Start at run.go, then join.go.
+package room
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
+)
+
+// Room is one room on this node.
+type Room struct {
+	name    string
+	created time.Time
+	cfg     *Config
+	deps    *Deps
+	manager *Manager
+	totals  *Totals
+	log     *slog.Logger
+	mail    *mailbox
+	done    chan struct{}
+	wg      sync.WaitGroup // peers being closed, timers
+
+	roster   atomic.Pointer[[]*Participant] // the participants, for the data path
+	reliable *reliableCache
+
+	// Actor owned.
+	info         *livekit.Room
+	participants map[string]*Participant // by identity
+	tracks       map[string]*Publication // by track sid
+	emptySince   time.Time               // since when nobody is here
+	everJoined   bool
+	closing      bool
+	speakers     speakers
+	lastQuality  time.Time
+	rpcs         map[string]chan *livekit.RpcResponse // server-originated RPCs by id
+}
+
+func newRoom(m *Manager, name string, rc *livekit.RoomConfiguration, now time.Time) *Room {
+	sid := newSID("RM_")
+	r := &Room{
+		name: name, created: now, cfg: &m.cfg, deps: &m.deps, manager: m, totals: &m.totals,
+		log:          m.deps.Log.With("room", name, "room_sid", sid),
+		mail:         newMailbox(),
+		done:         make(chan struct{}),
+		reliable:     newReliableCache(m.cfg.ReliableCacheTTL, 1<<20),
+		participants: map[string]*Participant{},
+		tracks:       map[string]*Publication{},
+		emptySince:   now,
+		speakers:     speakers{sent: map[string]*livekit.SpeakerInfo{}},
+		rpcs:         map[string]chan *livekit.RpcResponse{},
+		info: &livekit.Room{
+			Sid: sid, Name: name,
+			EmptyTimeout:     uint32(m.cfg.EmptyTimeout / time.Second),
+			DepartureTimeout: uint32(m.cfg.DepartureTimeout / time.Second),
+			MaxParticipants:  m.cfg.MaxParticipants,
+			CreationTime:     now.Unix(), CreationTimeMs: now.UnixMilli(),
+			EnabledCodecs: m.cfg.enabledPublishCodecs(),
+		},
+	}
+	r.roster.Store(&[]*Participant{})
+	if rc != nil {
+		r.configure(&livekit.CreateRoomRequest{
+			EmptyTimeout: rc.EmptyTimeout, DepartureTimeout: rc.DepartureTimeout,
+			MaxParticipants: rc.MaxParticipants, Metadata: rc.Metadata,
+		})
+	}
+	return r
+}
+
+// configure applies what the request sets; zero values change nothing.
+func (r *Room) configure(req *livekit.CreateRoomRequest) {
+	if req.EmptyTimeout > 0 {
+		r.info.EmptyTimeout = req.EmptyTimeout
+	}
+	if req.DepartureTimeout > 0 {
+		r.info.DepartureTimeout = req.DepartureTimeout
+	}
+	if req.MaxParticipants > 0 {
+		r.info.MaxParticipants = req.MaxParticipants
+	}
+	if req.Metadata != "" && req.Metadata != r.info.Metadata {
+		r.info.Metadata = req.Metadata
+		r.broadcastRoom()
+	}
+}
+
+// Name returns the room's name.
+func (r *Room) Name() string { return r.name }
+
+// call runs f on the room's goroutine and waits for it. Error: [ErrClosed] when
+// the room closed first, or the context's.
+func (r *Room) call(ctx context.Context, f func() error) error {
+	result := make(chan error, 1)
+	if !r.mail.post(func() { result <- f() }) {
+		return ErrClosed
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.done:
+		select {
+		case err := <-result:
+			return err
+		default:
+			return ErrClosed
+		}
+	}
+}
+
+// admit tells whether identity may join now. Actor.
+func (r *Room) admit(identity string) error {
+	if r.closing {
+		return ErrClosed
+	}
+	if limit := int(r.info.MaxParticipants); limit > 0 && r.participants[identity] == nil && r.countStandard() >= limit {
+		return ErrRoomFull
+	}
+	return nil
+}
+
+// countStandard counts the participants that a limit on participants is about:
+// recorders, ingest and agents come on top (RoomConfiguration.max_participants).
+func (r *Room) countStandard() (n int) {
+	for _, p := range r.participants {
+		if k := p.claims.Kind; k != livekit.ParticipantInfo_EGRESS && k != livekit.ParticipantInfo_AGENT && !p.permission.Hidden {
+			n++
+		}
+	}
+	return n
+}
+
+// proto returns a copy of the room's public state. Actor.
+func (r *Room) proto() *livekit.Room {
+	info := proto.Clone(r.info).(*livekit.Room)
+	info.NumParticipants, info.NumPublishers = 0, 0
+	for _, p := range r.participants {
+		if p.permission.Hidden {
+			continue
+		}
+		info.NumParticipants++
+		if p.isPublisher {
+			info.NumPublishers++
+		}
+		if p.claims.Kind == livekit.ParticipantInfo_EGRESS {
+			info.ActiveRecording = true
+		}
+	}
+	return info
+}
+
+// broadcast sends m to every participant but except. Actor.
+func (r *Room) broadcast(m *livekit.SignalResponse, except *Participant) {
+	msg := NewMessage(m)
+	for _, p := range r.participants {
+		if p != except {
+			p.sendMessage(msg)
+		}
+	}
+}
+
+func (r *Room) broadcastRoom() {
+	r.broadcast(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{
+		RoomUpdate: &livekit.RoomUpdate{Room: r.proto()},
+	}}, nil)
+}
+
+// broadcastParticipant tells everybody about p as it is now. A hidden
+// participant is told to itself only. Actor.
+func (r *Room) broadcastParticipant(p *Participant, toSelf bool) {
+	p.version++
+	msg := NewMessage(participantUpdate(p.proto()))
+	for _, q := range r.participants {
+		if q == p && !toSelf || q != p && p.permission.Hidden {
+			continue
+		}
+		q.sendMessage(msg)
+	}
+	if p.left && toSelf {
+		p.sendMessage(msg)
+	}
+}
+
+func participantUpdate(infos ...*livekit.ParticipantInfo) *livekit.SignalResponse {
+	return &livekit.SignalResponse{Message: &livekit.SignalResponse_Update{
+		Update: &livekit.ParticipantUpdate{Participants: infos},
+	}}
+}
+
+// publishRoster makes the present participants visible to the data path. Actor.
+func (r *Room) publishRoster() {
+	list := make([]*Participant, 0, len(r.participants))
+	for _, p := range r.participants {
+		list = append(list, p)
+	}
+	r.roster.Store(&list)
+}
+
+// participantBySID returns nil when there is none. Actor.
+func (r *Room) participantBySID(sid string) *Participant {
+	for _, p := range r.participants {
+		if p.sid == sid {
+			return p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,270 @@
+package room
+
+import (
+	"context"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/concertina-rtc/concertina/internal/media/peer"
+)
+
+// Session is one signal connection of a participant. Its methods are called
+// by one goroutine, the connection's reader, in the order of the frames.
+type Session struct {
+	p    *Participant
+	sink Sink
+}
+
+// Participant returns whose connection it is.
+func (s *Session) Participant() *Participant { return s.p }
+
+// Detach tells that the connection is gone. The participant stays while its
+// media lives, so that the client can resume.
+func (s *Session) Detach() {
+	p := s.p
+	if ref := p.sink.Load(); ref != nil && ref.Sink == s.sink && p.sink.CompareAndSwap(ref, nil) {
+		p.room.mail.post(func() { p.detached() })
+	}
+}
+
+// detached: a participant whose media never came up leaves at once. Actor.
+func (p *Participant) detached() {
+	if p.left {
+		return
+	}
+	p.signalGone()
+	if p.activeAt.IsZero() {
+		p.room.remove(p, livekit.DisconnectReason_SIGNAL_CLOSE, livekit.LeaveRequest_DISCONNECT, false)
+	}
+}
+
+// Offer handles an offer of the client and sends the answer. It runs on the
+// caller's goroutine: a big room must not wait for one client's SDP.
+func (s *Session) Offer(o *livekit.SessionDescription) {
+	p := s.p
+	answer, err := p.up.HandleOffer(o.Sdp, o.Id)
+	if err != nil {
+		p.negotiationFailed("offer", err)
+		return
+	}
+	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{
+		Type: "answer", Sdp: answer.SDP, Id: answer.ID, MidToTrackId: answer.MidToTrack,
+	}}})
+	s.do(p.joined)
+}
+
+func (s *Session) answer(a *livekit.SessionDescription) {
+	if s.p.single {
+		s.p.room.totals.BadMessages.Add(1)
+		s.p.log.Warn("answer from a client that is always the offerer")
+		return
+	}
+	if err := s.p.down.HandleAnswer(a.Sdp, a.Id); err != nil {
+		s.p.negotiationFailed("answer", err)
+		return
+	}
+	s.do(s.p.joined)
+}
+
+// negotiationFailed: without a common description no media can flow; a full
+// reconnect starts from a clean state.
+func (p *Participant) negotiationFailed(what string, err error) {
+	p.room.totals.BadMessages.Add(1)
+	p.log.Warn("negotiation failed", "with", what, "error", err)
+	p.room.mail.post(func() {
+		p.room.remove(p, livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RECONNECT, true)
+	})
+}
+
+// do runs f on the room's goroutine and waits, so that messages of one client
+// take effect in order. It does nothing once the participant has left.
+func (s *Session) do(f func()) {
+	_ = s.p.room.call(context.Background(), func() error { // closed: the client was told to leave
+		if !s.p.left {
+			f()
+		}
+		return nil
+	})
+}
+
+// Handle acts on one request.
+func (s *Session) Handle(req *livekit.SignalRequest) {
+	p, r := s.p, s.p.room
+	switch m := req.GetMessage().(type) {
+	case *livekit.SignalRequest_Offer:
+		s.Offer(m.Offer)
+	case *livekit.SignalRequest_Answer:
+		s.answer(m.Answer)
+	case *livekit.SignalRequest_Trickle: // the server is ICE-lite: the client's checks show its addresses
+	case *livekit.SignalRequest_AddTrack:
+		s.do(func() { r.addTrack(p, m.AddTrack) })
+	case *livekit.SignalRequest_Mute:
+		s.do(func() { r.muteOwn(p, m.Mute.GetSid(), m.Mute.GetMuted()) })
+	case *livekit.SignalRequest_Subscription:
+		s.do(func() { r.updateSubscription(p, m.Subscription) })
+	case *livekit.SignalRequest_TrackSetting:
+		s.do(func() { r.updateTrackSettings(p, m.TrackSetting) })
+	case *livekit.SignalRequest_Leave:
+		s.do(func() {
+			r.remove(p, livekit.DisconnectReason_CLIENT_INITIATED, livekit.LeaveRequest_DISCONNECT, false)
+		})
+	case *livekit.SignalRequest_SubscriptionPermission:
+		s.do(func() { r.setSubscriptionPermission(p, m.SubscriptionPermission) })
+	case *livekit.SignalRequest_SyncState:
+		s.do(func() { r.syncState(p, m.SyncState) })
+	case *livekit.SignalRequest_Simulate:
+		s.do(func() { r.simulate(p, m.Simulate) })
+	case *livekit.SignalRequest_Ping, *livekit.SignalRequest_PingReq:
+		p.pong(req)
+	case *livekit.SignalRequest_UpdateMetadata:
+		s.do(func() { r.updateOwnProfile(p, m.UpdateMetadata) })
+	case *livekit.SignalRequest_UpdateAudioTrack:
+		s.do(func() { r.updateLocalAudio(p, m.UpdateAudioTrack) })
+	case *livekit.SignalRequest_UpdateVideoTrack:
+		s.do(func() { r.updateLocalVideo(p, m.UpdateVideoTrack) })
+	case *livekit.SignalRequest_UpdateLayers: // deprecated: layers are measured
+	case *livekit.SignalRequest_PublishDataTrackRequest:
+		s.do(func() { r.publishDataTrack(p, m.PublishDataTrackRequest) })
+	case *livekit.SignalRequest_UnpublishDataTrackRequest:
+		s.do(func() { r.unpublishDataTrack(p, m.UnpublishDataTrackRequest) })
+	case *livekit.SignalRequest_UpdateDataSubscription:
+		s.do(func() { r.updateDataSubscription(p, m.UpdateDataSubscription) })
+	default:
+		r.totals.BadMessages.Add(1)
+		p.log.Warn("signal request of an unknown type ignored")
+	}
+}
+
+// pong answers both forms of ping, as SDKs send both.
+func (p *Participant) pong(req *livekit.SignalRequest) {
+	now := time.Now().UnixMilli()
+	if m, ok := req.Message.(*livekit.SignalRequest_PingReq); ok {
+		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_PongResp{
+			PongResp: &livekit.Pong{LastPingTimestamp: m.PingReq.GetTimestamp(), Timestamp: now},
+		}})
+		return
+	}
+	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Pong{Pong: now}})
+}
+
+// resumeRefusal is what SimulateScenario asked for the next resume.
+type resumeRefusal uint8
+
+const (
+	resumeNormal resumeRefusal = iota
+	resumeDisconnect
+	resumeDisconnectSilent
+)
+
+// resume attaches a new signal connection to a participant that is still here.
+// The reconnect response comes first, then a snapshot of everything. Actor.
+func (r *Room) resume(j Join) (*Session, error) {
+	p := r.participants[j.Claims.Identity]
+	if p == nil || p.sid != j.ParticipantSID || p.left {
+		return nil, ErrParticipantNotFound
+	}
+	if p.single != j.Single {
+		return nil, ErrParticipantNotFound // another kind of connection: start anew
+	}
+	refusal := p.refuseResume
+	p.refuseResume = resumeNormal
+	if old := p.sink.Swap(&sinkRef{j.Sink}); old != nil {
+		old.Close("resumed on a new connection")
+	}
+	r.totals.Resumes.Add(1)
+	p.log.Info("participant resumes", "reason", j.ReconnectReason.String())
+	s := &Session{p: p, sink: j.Sink}
+	if refusal == resumeDisconnectSilent {
+		p.sink.Store(nil)
+		p.signalGone()
+		j.Sink.Close("simulated")
+		return s, nil
+	}
+	p.signalLost = time.Time{}
+	p.address = j.Address
+	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Reconnect{Reconnect: &livekit.ReconnectResponse{
+		IceServers: r.iceServers(p), ServerInfo: r.serverInfo(),
+		ClientConfiguration: &livekit.ClientConfiguration{ResumeConnection: livekit.ClientConfigSetting_ENABLED},
+		LastMessageSeq:      p.lastReliable.Load(),
+	}}})
+	if refusal == resumeDisconnect {
+		p.sink.Store(nil)
+		p.signalGone()
+		j.Sink.Close("simulated")
+		return s, nil
+	}
+	r.sendSnapshot(p)
+	if !p.single {
+		p.down.RestartICE()
+	}
+	if j.SyncState != nil {
+		r.syncState(p, j.SyncState)
+	}
+	return s, nil
+}
+
+// sendSnapshot tells p everything it may have missed. Actor.
+func (r *Room) sendSnapshot(p *Participant) {
+	infos := []*livekit.ParticipantInfo{p.proto()}
+	for _, q := range r.participants {
+		if q != p && !q.permission.Hidden {
+			infos = append(infos, q.proto())
+		}
+	}
+	p.send(participantUpdate(infos...))
+	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{RoomUpdate: &livekit.RoomUpdate{Room: r.proto()}}})
+	r.sendSpeakersTo(p)
+	r.refreshToken(p, time.Now())
+	r.sendDataHandles(p)
+}
+
+// syncState reconciles what a resuming client believes. A client whose
+// publications we do not have must start anew. Actor.
+func (r *Room) syncState(p *Participant, st *livekit.SyncState) {
+	for _, t := range st.GetPublishTracks() {
+		sid := t.GetTrack().GetSid()
+		if pub := r.tracks[sid]; pub != nil && pub.publisher == p || p.pendingBySID(sid) != nil {
+			continue
+		}
+		p.log.Warn("client believes in a track that is not here; it must reconnect", "track", sid)
+		r.remove(p, livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RECONNECT, true)
+		return
+	}
+	if sub := st.GetSubscription(); sub != nil {
+		r.syncSubscription(p, sub)
+	}
+	for _, sid := range st.GetTrackSidsDisabled() {
+		if s := p.subs[sid]; s != nil {
+			s.settings.Disabled = true
+			s.apply()
+		}
+	}
+	if ds := st.GetDataSubscription(); ds != nil {
+		r.updateDataSubscription(p, ds)
+	}
+	seen := map[string]uint32{}
+	for _, d := range st.GetDatachannelReceiveStates() {
+		seen[d.PublisherSid] = d.LastSeq
+	}
+	r.reliable.replay(p, time.Time{}, seen)
+}
+
+// syncSubscription applies the subscriptions of a resuming client: with
+// auto-subscribe it lists what it does not want, else what it wants.
+func (r *Room) syncSubscription(p *Participant, sub *livekit.UpdateSubscription) {
+	r.updateSubscription(p, sub)
+}
+
+// onData dispatches what came over a data channel. It runs on the channel's
+// goroutine, so a slow room pushes back on the sender and on nobody else.
+func (p *Participant) onData(ch peer.Channel, data []byte) {
+	switch ch {
+	case peer.Reliable:
+		p.onPacket(livekit.DataPacket_RELIABLE, data)
+	case peer.Lossy:
+		p.onPacket(livekit.DataPacket_LOSSY, data)
+	case peer.DataTrack:
+		p.onDataTrackPacket(data)
+	}
+}

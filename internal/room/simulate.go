@@ -1,0 +1,51 @@
+package room
+
+import (
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+)
+
+// simulate provokes a failure on behalf of a client: every SDK's reconnection
+// tests need it (SimulateScenario). It concerns the asking client only, but
+// for the speaker update. Actor.
+func (r *Room) simulate(p *Participant, s *livekit.SimulateScenario) {
+	p.log.Info("simulating", "scenario", s.String())
+	switch v := s.Scenario.(type) {
+	case *livekit.SimulateScenario_SpeakerUpdate:
+		r.speakers.simulated = time.Now().Add(time.Duration(min(v.SpeakerUpdate, 60)) * time.Second)
+	case *livekit.SimulateScenario_NodeFailure, *livekit.SimulateScenario_Migration:
+		r.vanish(p)
+	case *livekit.SimulateScenario_ServerLeave:
+		r.remove(p, livekit.DisconnectReason_SERVER_SHUTDOWN, livekit.LeaveRequest_DISCONNECT, true)
+	case *livekit.SimulateScenario_SwitchCandidateProtocol:
+		r.switchProtocol(p, v.SwitchCandidateProtocol)
+	case *livekit.SimulateScenario_SubscriberBandwidth:
+		p.log.Info("subscriber bandwidth is not limited: bandwidth is not allocated yet", "bps", v.SubscriberBandwidth)
+	case *livekit.SimulateScenario_DisconnectSignalOnResume:
+		p.refuseResume = resumeDisconnect
+	case *livekit.SimulateScenario_DisconnectSignalOnResumeNoMessages:
+		p.refuseResume = resumeDisconnectSilent
+	case *livekit.SimulateScenario_LeaveRequestFullReconnect:
+		p.send(leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RECONNECT))
+	}
+}
+
+// vanish drops a participant as a dying node would: no word to its client.
+func (r *Room) vanish(p *Participant) {
+	r.remove(p, livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RECONNECT, false)
+}
+
+// switchProtocol makes the client come back over another transport protocol:
+// it resumes with an ICE restart, and the answer offers only that protocol.
+func (r *Room) switchProtocol(p *Participant, proto livekit.CandidateProtocol) {
+	only := ""
+	if proto != livekit.CandidateProtocol_UDP {
+		only = "tcp"
+	}
+	p.up.SetProtocol(only)
+	if p.down != p.up {
+		p.down.SetProtocol(only)
+	}
+	p.send(leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RESUME))
+}
