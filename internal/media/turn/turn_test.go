@@ -44,6 +44,13 @@ func (c *counts) inc(name string) {
 	c.n[name]++
 }
 
+// String lists all counts.
+func (c *counts) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprint(c.n)
+}
+
 func (c *counts) get(name string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,6 +95,11 @@ type fixture struct {
 // start runs a server on loopback with one echoing media address.
 func start(t *testing.T, change func(*Config)) *fixture {
 	t.Helper()
+	return startWith(t, "a secret of some length", change)
+}
+
+func startWith(t *testing.T, secret string, change func(*Config)) *fixture {
+	t.Helper()
 	f := &fixture{counts: &counts{}, clock: &clock{at: time.Now()}, echo: echo(t)}
 	cert, key, roots := writeCertificate(t, t.TempDir(), 1)
 	f.roots = roots
@@ -99,7 +111,7 @@ func start(t *testing.T, change func(*Config)) *fixture {
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(cfg, Deps{Secret: []byte("a secret of some length"), Metrics: f.counts.metrics(), Now: f.clock.now})
+	s, err := New(cfg, Deps{Secret: []byte(secret), Metrics: f.counts.metrics(), Now: f.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,15 +277,15 @@ func TestRelay(t *testing.T) {
 				t.Errorf("relay address %v", addr)
 			}
 			ping(t, relay, f.echo.LocalAddr())
-			if f.counts.get(string(over)+" from_client") != 20 || f.counts.get(string(over)+" to_client") != 20 {
-				t.Errorf("counted %v", f.counts.n)
-			}
+			eventually(t, "all packets are counted", func() bool {
+				return f.counts.get(string(over)+" from_client") == 20 && f.counts.get(string(over)+" to_client") == 20
+			})
 			if err := relay.Close(); err != nil {
 				t.Error(err)
 			}
 			eventually(t, "the allocation ends", func() bool { return f.Allocations() == 0 })
 			if f.counts.get("opened "+string(over)) != 1 || f.counts.get("closed "+string(over)) != 1 {
-				t.Errorf("counted %v", f.counts.n)
+				t.Errorf("counted %v", f.counts)
 			}
 		})
 	}
@@ -295,7 +307,7 @@ func TestCloseEndsClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.Allocations() != 0 || f.counts.get("closed udp") != 1 || f.counts.get("closed tls") != 1 {
-		t.Errorf("%d allocations, counted %v", f.Allocations(), f.counts.n)
+		t.Errorf("%d allocations, counted %v", f.Allocations(), f.counts)
 	}
 	_ = silent.SetReadDeadline(time.Now().Add(wait))
 	if _, err := silent.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -324,19 +336,23 @@ func TestCredentialsRefused(t *testing.T) {
 				t.Fatal("allocated")
 			}
 			if f.counts.get("refused "+string(tc.reason)) <= before {
-				t.Errorf("counted %v", f.counts.n)
+				t.Errorf("counted %v", f.counts)
 			}
 		})
 	}
 	if f.Allocations() != 0 {
 		t.Errorf("%d allocations", f.Allocations())
 	}
-	// A server with another secret does not take them either.
-	other := start(t, nil)
-	other.Server.key = deriveKey([]byte("another secret of the length"))
+	other := startWith(t, "another secret of the length", nil)
 	if _, err := other.dial(t, UDP, user, password).Allocate(); err == nil {
-		t.Error("a foreign server accepts the credentials")
+		t.Error("a server with another secret accepts the credentials")
 	}
+	// One with the same secret does, as the nodes of a cluster do.
+	relay, err := start(t, nil).dial(t, UDP, user, password).Allocate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = relay.Close()
 }
 
 func TestCredentialsExpire(t *testing.T) {
@@ -352,7 +368,7 @@ func TestCredentialsExpire(t *testing.T) {
 		t.Error("expired credentials accepted")
 	}
 	if f.counts.get("refused expired") != 1 {
-		t.Errorf("counted %v", f.counts.n)
+		t.Errorf("counted %v", f.counts)
 	}
 	// The allocation made in time goes on: this needs a permission.
 	ping(t, relay, f.echo.LocalAddr())
@@ -368,7 +384,7 @@ func TestForeignPeerRefused(t *testing.T) {
 		}
 	}
 	if f.counts.get("refused peer") != 5 {
-		t.Errorf("counted %v", f.counts.n)
+		t.Errorf("counted %v", f.counts)
 	}
 	// Another service of this machine, which the permission for the media
 	// address would cover: neither direction passes.
@@ -398,7 +414,7 @@ func TestQuotaAndRelease(t *testing.T) {
 		t.Errorf("third allocation: %v", err)
 	}
 	if f.counts.get("refused quota") != 1 {
-		t.Errorf("counted %v", f.counts.n)
+		t.Errorf("counted %v", f.counts)
 	}
 	f.Release("PA_1")
 	f.Release("PA_9")
@@ -433,7 +449,7 @@ func TestRelayRange(t *testing.T) {
 	eventually(t, "the allocation ends", func() bool { return f.Allocations() == 0 })
 	f.allocate(t, UDP, "PA_1")
 	if f.counts.get("refused capacity") != 2 {
-		t.Errorf("counted %v", f.counts.n)
+		t.Errorf("counted %v", f.counts)
 	}
 }
 
