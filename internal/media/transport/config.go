@@ -47,7 +47,7 @@ type Config struct {
 	ReceiveBuffer int `yaml:"receive_buffer_size"`
 	// SendBuffer is the send side of ReceiveBuffer.
 	SendBuffer int `yaml:"send_buffer_size"`
-	// MTU bounds a DTLS datagram and an RTP packet before encryption, in bytes.
+	// MTU bounds a DTLS datagram, and with it what SCTP sends, in bytes.
 	MTU int `yaml:"mtu"`
 
 	// DisconnectedAfter is the silence after which a connection is
@@ -123,7 +123,7 @@ func (c Config) Validate() error {
 	bad(c.UDPPort >= 0 && c.UDPPort <= 65535, "udp_port %d is not a port", c.UDPPort)
 	bad(c.TCPPort <= 65535, "tcp_port %d is not a port", c.TCPPort)
 	bad(c.UDPSockets >= 1 && c.UDPSockets <= 256, "udp_sockets %d is not in 1..256", c.UDPSockets)
-	bad(c.MTU >= 576 && c.MTU <= maxDatagram-srtpOverhead, "mtu %d is not in 576..%d", c.MTU, maxDatagram-srtpOverhead)
+	bad(c.MTU >= 576 && c.MTU <= 1472, "mtu %d is not in 576..1472", c.MTU)
 	bad(c.DisconnectedAfter > 0, "disconnected_after must be positive")
 	bad(c.FailedAfter > c.DisconnectedAfter, "failed_after must be longer than disconnected_after")
 	bad(c.ConnectTimeout > 0, "connect_timeout must be positive")

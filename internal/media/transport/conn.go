@@ -82,9 +82,9 @@ type Params struct {
 
 // Conn is the server side of one client's connection. Safe for concurrent use.
 //
-// Locks, in the order they may be taken: recvMu, iceMu, Host.mu or
-// udpSocket.mu; sendMu, stateMu and dataMu are leaves. A Handler is called
-// with recvMu held for packets and without any lock otherwise.
+// Locks, in the order they may be taken: recvMu; iceMu; sendMu;
+// dataState.mu; DataChannel.mu; those of Host, udpSocket and tcpConn; stateMu.
+// A Handler is called with recvMu held, or with no lock at all.
 type Conn struct {
 	host    *Host
 	handler Handler
@@ -165,6 +165,9 @@ type ConnStats struct {
 	Undecryptable uint64
 	// HeldDropped counts packets that came too long before the keys.
 	HeldDropped uint64
+	// RecordsDropped counts DTLS datagrams that came faster than they were
+	// taken.
+	RecordsDropped uint64
 	// SendErrors counts packets the socket or the TCP queue refused.
 	SendErrors uint64
 }
@@ -407,6 +410,8 @@ func (c *Conn) Stats() ConnStats {
 		Undecryptable: c.stats.undecryptable.Load(),
 		HeldDropped:   c.stats.heldDropped.Load(),
 		SendErrors:    c.stats.sendErrors.Load(),
+
+		RecordsDropped: c.records.drops(),
 	}
 }
 

@@ -11,11 +11,9 @@ var (
 	ErrRemoteClosed = errors.New("transport: closed by the client")
 	// ErrNotConnected means that there are no keys or no address yet.
 	ErrNotConnected = errors.New("transport: not connected")
-	// ErrUnknownConn means that no connection has the given credentials or
-	// address.
-	ErrUnknownConn = errors.New("transport: unknown connection")
-	// ErrDuplicateConn means that another connection has the same user fragment.
-	ErrDuplicateConn = errors.New("transport: user fragment in use")
+	// ErrDuplicate means that another connection has the same user fragment, or
+	// another data channel the same id.
+	ErrDuplicate = errors.New("transport: already in use")
 	// ErrTimeout means that the client did not connect in time.
 	ErrTimeout = errors.New("transport: the client did not connect in time")
 	// ErrConsent means that the client has been silent for FailedAfter.

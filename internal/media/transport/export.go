@@ -120,7 +120,7 @@ func (c *Conn) Resume(s ConnState) error {
 	if err != nil {
 		return fmt.Errorf("resume connection: %w", err)
 	}
-	out, err := resumeSender(keys, s, c.host.cfg.MTU)
+	out, err := resumeSender(keys, s)
 	if err != nil {
 		return fmt.Errorf("resume connection: %w", err)
 	}
@@ -158,8 +158,8 @@ func (c *Conn) Resume(s ConnState) error {
 // resumeSender makes a sender whose next packet follows the exported one's
 // last. srtp.Context takes a rollover counter but no sequence number, so it is
 // shown the last packet once more: the result never leaves this function.
-func resumeSender(k srtpKeys, s ConnState, mtu int) (*srtpSender, error) {
-	out, err := newSRTPSender(k, mtu)
+func resumeSender(k srtpKeys, s ConnState) (*srtpSender, error) {
+	out, err := newSRTPSender(k)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func TestResumeInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Resume(state, Params{Handler: rb}); !errors.Is(err, ErrDuplicateConn) {
+	if _, err := b.Resume(state, Params{Handler: rb}); !errors.Is(err, ErrDuplicate) {
 		t.Errorf("second Resume on one host = %v", err)
 	}
 	// The client keeps its address for us; the network brings it to b. Its
@@ -185,7 +185,7 @@ func TestResumedIndexes(t *testing.T) {
 			step := rapid.Uint64Range(1, 1<<14).Draw(t, "step")
 			rtcpIndex := rapid.Uint64Range(1, maxSRTCPIndex-srtcpResumeJump-10).Draw(t, "rtcp")
 			s := ConnState{Out: []StreamIndex{{7, last}}, OutRTCP: []StreamIndex{{7, rtcpIndex}}, In: []StreamIndex{{9, last}}, InRTCP: []StreamIndex{{9, rtcpIndex}}}
-			out, err := resumeSender(k, s, 1200)
+			out, err := resumeSender(k, s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +254,7 @@ func TestResumedIndexes(t *testing.T) {
 func TestRolloverMirrorsSRTP(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := testKeys(srtp.ProtectionProfileAeadAes128Gcm)
-		out, err := newSRTPSender(k, 1200)
+		out, err := newSRTPSender(k)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -72,7 +72,7 @@ func FuzzSTUN(f *testing.F) {
 func FuzzConnState(f *testing.F) {
 	two := uint16(2)
 	b, err := ConnState{
-		LocalUfrag: "u", Fingerprints: []Fingerprint{{"sha-256", "AA"}}, DTLS: []byte("dtls"), Profile: 7,
+		LocalUfrag: "u", LocalPwd: "p", Fingerprints: []Fingerprint{{"sha-256", "AA"}}, DTLS: []byte("dtls"), Profile: 7,
 		Out: []StreamIndex{{1, 2}}, Channels: []ChannelSpec{{Label: "x", ID: 1, MaxRetransmits: &two}},
 	}.MarshalBinary()
 	if err != nil {

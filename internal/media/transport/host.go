@@ -30,6 +30,7 @@ type Host struct {
 	mu     sync.RWMutex
 	creds  map[string]*credential // by local user fragment
 	conns  map[*Conn]struct{}
+	past   Traffic // of connections that are gone
 	closed bool
 
 	stop chan struct{}
@@ -64,6 +65,22 @@ type HostStats struct {
 	TCPRefused uint64
 	// TCPOverflow counts packets dropped because a TCP client is too slow.
 	TCPOverflow uint64
+	// Traffic is that of all connections, also those that are gone.
+	Traffic Traffic
+}
+
+// Traffic counts SRTP and SRTCP packets and their bytes on the wire, without
+// UDP and IP headers.
+type Traffic struct {
+	PacketsIn, BytesIn   uint64
+	PacketsOut, BytesOut uint64
+}
+
+func (t *Traffic) add(s ConnStats) {
+	t.PacketsIn += s.PacketsIn
+	t.BytesIn += s.BytesIn
+	t.PacketsOut += s.PacketsOut
+	t.BytesOut += s.BytesOut
 }
 
 // NewHost opens the sockets and starts their goroutines. The certificate's key
@@ -168,10 +185,14 @@ func (h *Host) Warnings() []string { return slices.Clone(h.warnings) }
 // Stats returns the host's counters.
 func (h *Host) Stats() HostStats {
 	h.mu.RLock()
-	n := len(h.conns)
+	n, traffic := len(h.conns), h.past
+	for c := range h.conns {
+		traffic.add(c.Stats())
+	}
 	h.mu.RUnlock()
 	st := HostStats{
 		Connections:    n,
+		Traffic:        traffic,
 		TCPPending:     int(h.tcpPending.Load()),
 		Malformed:      h.drops.malformed.Load(),
 		UnknownAddress: h.drops.unknownAddress.Load(),
@@ -234,7 +255,7 @@ func (h *Host) clock(at time.Time) int64 { return int64(at.Sub(h.epoch)) }
 
 // tickInterval is how late the timers of a connection may fire.
 func (h *Host) tickInterval() time.Duration {
-	return max(10*time.Millisecond, min(500*time.Millisecond, h.cfg.DisconnectedAfter/4))
+	return max(10*time.Millisecond, min(500*time.Millisecond, h.cfg.DisconnectedAfter/4, h.cfg.ConnectTimeout/4))
 }
 
 // tickLoop runs the timers of every connection.
@@ -282,7 +303,10 @@ func (h *Host) add(c *Conn) error {
 func (h *Host) remove(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.conns, c)
+	if _, ok := h.conns[c]; ok {
+		delete(h.conns, c)
+		h.past.add(c.Stats())
+	}
 }
 
 // register makes checks with the credential find its connection.
@@ -290,7 +314,7 @@ func (h *Host) register(cr *credential) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.creds[cr.ufrag]; ok {
-		return ErrDuplicateConn
+		return ErrDuplicate
 	}
 	h.creds[cr.ufrag] = cr
 	return nil

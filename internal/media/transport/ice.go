@@ -55,12 +55,11 @@ type pair struct {
 	lastSeen      atomic.Int64 // host clock of the last authenticated packet
 
 	// guarded by Conn.iceMu
-	priority    uint32
-	generation  uint32 // newest credentials a check used
-	nominated   bool
-	nominatedAt int64
-	firstSeen   int64
-	aggressive  bool // its very first check nominated it
+	priority   uint32
+	generation uint32 // newest credentials a check used
+	nominated  bool
+	firstSeen  int64
+	aggressive bool // its very first check nominated it
 }
 
 // write sends one packet to the pair's remote address.
@@ -170,7 +169,7 @@ func (c *Conn) handleCheck(k check, from source, at time.Time) bool {
 		c.selected.Store(p)
 	}
 	if k.useCandidate {
-		p.nominated, p.nominatedAt = true, now
+		p.nominated = true
 		if c.selected.Load() == p {
 			c.retire(p.generation)
 		}

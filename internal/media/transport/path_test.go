@@ -40,7 +40,7 @@ func pathConn(t testing.TB, profile srtp.ProtectionProfile, handler Handler) (*H
 	s := h.sockets[0]
 	s.dispatch(request(t, ufrag, pwd, stun.RawAttribute{Type: stun.AttrUseCandidate}), remote, time.Now(), newSTUNScratch())
 	k := testKeys(profile)
-	out, err := newSRTPSender(k, h.cfg.MTU)
+	out, err := newSRTPSender(k)
 	if err != nil {
 		t.Fatal(err)
 	}

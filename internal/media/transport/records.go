@@ -30,7 +30,10 @@ func (q *recordQueue) init() { q.wake = sync.NewCond(&q.mu) }
 func (q *recordQueue) push(b []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || len(q.queue) >= maxRecords {
+	if q.closed {
+		return
+	}
+	if len(q.queue) >= maxRecords {
 		q.dropped++
 		return
 	}
@@ -43,6 +46,13 @@ func (q *recordQueue) waiting() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.queue) > 0
+}
+
+// drops returns how many datagrams were lost for want of room.
+func (q *recordQueue) drops() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.dropped
 }
 
 func (q *recordQueue) pop(b []byte) (int, error) {

@@ -52,7 +52,7 @@ func (s *dataState) forgetOn(d *DataChannel, stream *sctp.Stream) {
 }
 
 // OpenDataChannel opens a channel towards the client, as soon as its SCTP is
-// up; OnDataChannel says when. Errors: ErrDuplicateConn when the id is taken,
+// up; OnDataChannel says when. Errors: ErrDuplicate when the id is taken,
 // ErrMalformed for a spec that cannot be, ErrClosed.
 func (c *Conn) OpenDataChannel(spec ChannelSpec) (*DataChannel, error) {
 	if spec.MaxRetransmits != nil && spec.MaxLifetime != nil {
@@ -74,7 +74,7 @@ func (c *Conn) OpenDataChannel(spec ChannelSpec) (*DataChannel, error) {
 		spec.ID = s.nextID
 	}
 	if s.channels[spec.ID] != nil {
-		return nil, fmt.Errorf("%w: data channel id %d", ErrDuplicateConn, spec.ID)
+		return nil, fmt.Errorf("%w: data channel id %d", ErrDuplicate, spec.ID)
 	}
 	d := &DataChannel{conn: c, spec: spec, ours: true}
 	s.channels[spec.ID] = d

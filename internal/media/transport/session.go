@@ -158,7 +158,7 @@ func (c *Conn) secure(d *dtls.Conn) error {
 	if err != nil {
 		return err
 	}
-	out, err := newSRTPSender(keys, c.host.cfg.MTU)
+	out, err := newSRTPSender(keys)
 	if err != nil {
 		return err
 	}

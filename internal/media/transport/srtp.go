@@ -14,6 +14,9 @@ const (
 	// srtpOverhead is the most a profile adds: 16 bytes of GCM tag, or 10 of
 	// HMAC, and 4 of SRTCP index.
 	srtpOverhead = 20
+	// maxPacket bounds a packet before encryption. It is not the MTU: what a
+	// publisher got through is forwarded as it is.
+	maxPacket = maxDatagram - srtpOverhead
 	// maxSSRCs bounds the streams one client may send.
 	maxSSRCs = 1024
 	// srtcpResumeJump is added to the SRTCP index of a resumed connection, so
@@ -62,11 +65,10 @@ type srtpSender struct {
 	control rtcp.Header
 	indexes indexTable
 	rtcp    map[uint32]struct{} // SSRCs that sent reports
-	limit   int
 	buf     [maxDatagram]byte
 }
 
-func newSRTPSender(k srtpKeys, mtu int) (*srtpSender, error) {
+func newSRTPSender(k srtpKeys) (*srtpSender, error) {
 	ctx, err := srtp.CreateContext(k.localKey, k.localSalt, k.profile)
 	if err != nil {
 		return nil, fmt.Errorf("SRTP sender: %w", err)
@@ -75,7 +77,6 @@ func newSRTPSender(k srtpKeys, mtu int) (*srtpSender, error) {
 		ctx:     ctx,
 		indexes: newIndexTable(),
 		rtcp:    make(map[uint32]struct{}),
-		limit:   max(mtu, maxDatagram-srtpOverhead),
 	}, nil
 }
 
@@ -85,7 +86,7 @@ func (s *srtpSender) sealRTP(header, payload []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: RTP header of %d bytes", ErrMalformed, len(header))
 	}
 	n := len(header) + len(payload)
-	if n > s.limit {
+	if n > maxPacket {
 		return nil, ErrPacketTooLarge
 	}
 	seq, ssrc := binary.BigEndian.Uint16(header[2:]), binary.BigEndian.Uint32(header[8:])
@@ -112,7 +113,7 @@ func (s *srtpSender) sealRTCP(raw []byte) ([]byte, error) {
 	switch {
 	case len(raw) < rtcpHeaderSize:
 		return nil, fmt.Errorf("%w: RTCP packet of %d bytes", ErrMalformed, len(raw))
-	case len(raw) > s.limit:
+	case len(raw) > maxPacket:
 		return nil, ErrPacketTooLarge
 	}
 	n := copy(s.buf[:], raw)
