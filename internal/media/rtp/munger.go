@@ -10,7 +10,7 @@ package rtp
 //
 // A source is named by any number unique among those of one Munger (its SSRC).
 // Its sequence numbers are extended ones. Every packet is given to exactly one of
-// Map and Drop, once; duplicates are the caller's to remove.
+// Map, Drop and Late, once; duplicates are the caller's to remove.
 type Munger struct {
 	// ranges is a ring of the latest pieces of the number line; the newest is
 	// current.
@@ -56,48 +56,49 @@ func (m *Munger) Switch(source uint32, seq int64, ts, outTS uint32) {
 }
 
 // Map returns the outgoing sequence number (extended; its low 16 bits go on the
-// wire) and timestamp of a packet. ok is false
-// for a packet of no known range: of a source never switched to, older than what
-// is remembered, or left out.
+// wire) and timestamp of a packet that is newer than all before it. ok is false
+// when it is not, or not of the current source.
 func (m *Munger) Map(source uint32, seq int64, ts uint32) (sn int64, outTS uint32, ok bool) {
 	r := m.current()
-	if r == nil {
+	if r == nil || r.Source != source || seq <= r.End {
 		return 0, 0, false
 	}
-	if r.Source == source && seq > r.End {
-		r.End = seq
-		m.last = seq - r.Offset
-		outTS = ts - r.TSOffset
-		m.lastTS = outTS
-		return m.last, outTS, true
-	}
-	if r = m.find(source, seq); r == nil {
-		return 0, 0, false
-	}
-	return seq - r.Offset, ts - r.TSOffset, true
+	r.End = seq
+	m.last, m.lastTS = seq-r.Offset, ts-r.TSOffset
+	return m.last, m.lastTS, true
 }
 
-// Drop leaves a packet out. A packet newer than all before closes up: the next
-// one gets its number. For a late packet the number is already spoken for: fill
-// is then true and sn is the number, which the caller should send as an empty
-// (padding-only) packet, or the receiver waits for it.
-func (m *Munger) Drop(source uint32, seq int64) (sn int64, fill bool) {
+// Drop leaves out a packet that is newer than all before it: the next one gets
+// its number. Its timestamp counts as reached all the same, because packets
+// missing before it may still come. Any other packet changes nothing.
+func (m *Munger) Drop(source uint32, seq int64, ts uint32) {
 	r := m.current()
-	if r == nil {
-		return 0, false
+	if r == nil || r.Source != source || seq <= r.End {
+		return
 	}
-	if r.Source == source && seq > r.End {
-		if seq-1 > r.End { // those missing in between keep their numbers
-			r.End = seq - 1
-			m.last = r.End - r.Offset
+	if seq-1 > r.End { // those missing in between keep their numbers
+		r.End = seq - 1
+		m.last = r.End - r.Offset
+	}
+	if out := ts - r.TSOffset; NewerTS(out, m.lastTS) {
+		m.lastTS = out
+	}
+	m.split(r, seq+1, r.Offset+1)
+}
+
+// Late returns the number and timestamp that were left free for a packet which
+// comes after newer ones. ok is false when there is none: the packet is older than
+// what is remembered, or from a time when its source was not wanted. A packet not
+// meant for the receiver after all should still be sent, empty, or the receiver
+// waits for its number.
+func (m *Munger) Late(source uint32, seq int64, ts uint32) (sn int64, outTS uint32, ok bool) {
+	for i := m.count - 1; i >= 0 && i >= m.count-mungerRanges; i-- {
+		r := &m.ranges[i%mungerRanges]
+		if r.Source == source && seq >= r.Start && seq <= r.End {
+			return seq - r.Offset, ts - r.TSOffset, true
 		}
-		m.split(r, seq+1, r.Offset+1)
-		return 0, false
 	}
-	if r = m.find(source, seq); r == nil {
-		return 0, false
-	}
-	return seq - r.Offset, true
+	return 0, 0, false
 }
 
 // Insert returns a fresh number for a packet of the forwarder's own, between the
@@ -175,15 +176,4 @@ func (m *Munger) split(r *MungerRange, start, offset int64) {
 		return
 	}
 	m.begin(next)
-}
-
-// find returns the range that a packet seen late belongs to.
-func (m *Munger) find(source uint32, seq int64) *MungerRange {
-	for i := m.count - 1; i >= 0 && i >= m.count-mungerRanges; i-- {
-		r := &m.ranges[i%mungerRanges]
-		if r.Source == source && seq >= r.Start && seq <= r.End {
-			return r
-		}
-	}
-	return nil
 }

@@ -8,7 +8,7 @@ import (
 
 func TestMungerTable(t *testing.T) {
 	type step struct {
-		do     string // switch, map, drop, insert
+		do     string // switch, map, late, drop, insert
 		source uint32
 		seq    int64
 		want   int64 // outgoing number; 0 = none
@@ -18,24 +18,25 @@ func TestMungerTable(t *testing.T) {
 		steps []step
 	}{
 		{"in order", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 51, 101}}},
-		{"a hole stays for the late packet", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 52, 102}, {"map", 1, 51, 101}}},
+		{"a hole stays for the late packet", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 52, 102}, {"late", 1, 51, 101}}},
 		{"a packet left out closes up", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"drop", 1, 51, 0}, {"map", 1, 52, 101}}},
 		{"a run left out closes up", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"drop", 1, 51, 0}, {"drop", 1, 52, 0}, {"map", 1, 53, 101}}},
-		{"left out late: filled", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 52, 102}, {"drop", 1, 51, 101}}},
-		{"missing before one left out keeps its number", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"drop", 1, 53, 0}, {"map", 1, 54, 103}, {"map", 1, 52, 102}, {"drop", 1, 51, 101}}},
-		{"before the beginning", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 49, 0}}},
+		{"a late packet left out has a number", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"drop", 1, 52, 0}, {"late", 1, 52, 0}, {"late", 1, 51, 101}, {"map", 1, 53, 102}}},
+		{"late for one not followed", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"late", 1, 55, 0}, {"switch", 1, 60, 0}, {"map", 1, 60, 101}, {"late", 1, 55, 0}}},
+		{"missing before one left out keeps its number", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"drop", 1, 53, 0}, {"map", 1, 54, 103}, {"late", 1, 52, 102}, {"drop", 1, 51, 0}, {"late", 1, 51, 101}}},
+		{"before the beginning", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 49, 0}, {"late", 1, 49, 0}}},
 		{"unknown source", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 2, 51, 0}, {"drop", 2, 51, 0}}},
 		{"switch and late of the former", []step{
 			{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 52, 102},
-			{"switch", 2, 900, 0}, {"map", 2, 900, 103}, {"map", 1, 51, 101}, {"map", 1, 53, 0}, {"map", 2, 901, 104},
+			{"switch", 2, 900, 0}, {"map", 2, 900, 103}, {"late", 1, 51, 101}, {"late", 1, 53, 0}, {"map", 1, 53, 0}, {"map", 2, 901, 104},
 		}},
 		{"there and back", []step{
 			{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"switch", 2, 7, 0}, {"map", 2, 7, 101},
-			{"switch", 1, 60, 0}, {"map", 1, 60, 102}, {"map", 1, 55, 0}, {"map", 1, 62, 104}, {"map", 1, 61, 103},
+			{"switch", 1, 60, 0}, {"map", 1, 60, 102}, {"late", 1, 55, 0}, {"map", 1, 62, 104}, {"late", 1, 61, 103},
 		}},
 		{"inserted between", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"insert", 0, 0, 101}, {"insert", 0, 0, 102}, {"map", 1, 51, 103}}},
 		{"inserted before the first", []step{{"insert", 0, 0, 100}, {"switch", 1, 50, 0}, {"map", 1, 50, 101}}},
-		{"inserted after a hole", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 52, 102}, {"insert", 0, 0, 103}, {"map", 1, 51, 101}, {"map", 1, 53, 104}}},
+		{"inserted after a hole", []step{{"switch", 1, 50, 0}, {"map", 1, 50, 100}, {"map", 1, 52, 102}, {"insert", 0, 0, 103}, {"late", 1, 51, 101}, {"map", 1, 53, 104}}},
 		{"nothing begun", []step{{"map", 1, 50, 0}, {"drop", 1, 50, 0}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -49,10 +50,12 @@ func TestMungerTable(t *testing.T) {
 					if sn, _, ok := m.Map(s.source, s.seq, 0); ok {
 						got = sn
 					}
-				case "drop":
-					if sn, fill := m.Drop(s.source, s.seq); fill {
+				case "late":
+					if sn, _, ok := m.Late(s.source, s.seq, 0); ok {
 						got = sn
 					}
+				case "drop":
+					m.Drop(s.source, s.seq, 0)
 				case "insert":
 					got = m.Insert()
 				}
@@ -73,9 +76,13 @@ func TestMungerTimestamps(t *testing.T) {
 	if _, ts, _ := m.Map(1, 12, 0x100); ts != 1012 {
 		t.Errorf("timestamp over the wrap %d, want 1012", ts)
 	}
+	m.Drop(1, 13, 0x1000)
+	if _, last := m.Last(); last != 0x1100+500 {
+		t.Errorf("timestamp reached by a packet left out %d, want %d", last, 0x1100+500)
+	}
 	m.Switch(2, 99, 7, 4000)
 	m.Map(2, 99, 7)
-	if _, ts, _ := m.Map(1, 11, 0); ts != 756 {
+	if _, ts, _ := m.Late(1, 11, 0); ts != 756 {
 		t.Errorf("late timestamp of the former source %d, want 756", ts)
 	}
 	if off, ok := m.TSOffset(); !ok || 7-off != 4000 {
@@ -144,15 +151,22 @@ func playRun(t *rapid.T, m *Munger, source uint32, claim func(int64, string), lo
 		}
 	}
 	m.Switch(source, first, 0, 0)
-	out := map[int64]int64{}
+	out, newest := map[int64]int64{}, first
 	for _, p := range sent {
+		late := p.seq < newest
+		newest = max(newest, p.seq)
 		if p.drop {
-			if sn, fill := m.Drop(source, p.seq); fill {
+			if sn, _, ok := m.Late(source, p.seq, 0); late && ok {
 				claim(sn, "filler")
 			}
+			m.Drop(source, p.seq, 0)
 			continue
 		}
-		sn, _, ok := m.Map(source, p.seq, 0)
+		place := m.Map
+		if late {
+			place = m.Late
+		}
+		sn, _, ok := place(source, p.seq, 0)
 		if !ok {
 			t.Fatalf("packet %d of source %d has no number", p.seq, source)
 		}
@@ -175,7 +189,7 @@ func playRun(t *rapid.T, m *Munger, source uint32, claim func(int64, string), lo
 	}
 	for i := range int64(n) {
 		if !arrived[first+i] {
-			if sn, _, ok := m.Map(source, first+i, 0); ok { // asks where it would have gone
+			if sn, _, ok := m.Late(source, first+i, 0); ok { // asks where it would have gone
 				lost[sn] = true
 			}
 		}
@@ -187,7 +201,7 @@ func TestMungerDoesNotAllocate(t *testing.T) {
 	m.Switch(1, 0, 0, 0)
 	if n := testing.AllocsPerRun(1000, func() {
 		m.Map(1, seq, 0)
-		m.Drop(1, seq+1)
+		m.Drop(1, seq+1, 0)
 		m.Insert()
 		seq += 2
 	}); n != 0 {

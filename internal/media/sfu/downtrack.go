@@ -105,6 +105,9 @@ func NewDownTrack(p DownTrackParams) *DownTrack {
 // TrackID returns the track's public id.
 func (d *DownTrack) TrackID() string { return d.params.TrackID }
 
+// Codec returns what was negotiated with the viewer.
+func (d *DownTrack) Codec() Codec { return d.params.Codec }
+
 // SSRC returns the SSRC of the stream.
 func (d *DownTrack) SSRC() uint32 { return d.params.SSRC }
 

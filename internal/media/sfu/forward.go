@@ -216,7 +216,8 @@ func (d *DownTrack) forward(in *inbound) {
 	}
 	if len(in.payload) == 0 {
 		if in.spatial == d.sel.Current().Spatial {
-			d.sn.Drop(in.source, in.seq)
+			d.sn.Drop(in.source, in.seq, in.ts)
+			d.noteTime(in.at)
 		}
 		return
 	}
@@ -294,7 +295,7 @@ func (r *Receiver) clockOf(source uint32) rtp.ClockMap {
 	return rtp.ClockMap{}
 }
 
-// send rewrites a packet for the viewer and writes it.
+// send rewrites a packet that is in order for the viewer and writes it.
 func (d *DownTrack) send(in *inbound) {
 	descriptor, payload, ok := d.rewritePayload(in)
 	if !ok {
@@ -302,18 +303,12 @@ func (d *DownTrack) send(in *inbound) {
 		return
 	}
 	sn, ts, ok := d.sn.Map(in.source, in.seq, in.ts)
-	if !ok {
-		if in.newest { // the numbering does not know the source: begin again
-			d.sel.Lose()
-		}
+	if !ok { // the numbering does not know the source: begin again
+		d.sel.Lose()
 		return
 	}
-	if in.newest {
-		if ts != d.lastTS || d.lastAt.IsZero() {
-			d.lastTS, d.lastAt = ts, in.at
-		}
-		d.sourceTS = in.ts
-	}
+	d.noteTime(in.at)
+	d.sourceTS = in.ts
 	d.write(in, sn, ts, descriptor, payload)
 }
 
@@ -352,33 +347,36 @@ func (d *DownTrack) drop(in *inbound) {
 	d.leaveOut(in)
 }
 
-// leaveOut closes the viewer's numbering over a packet it does not get. A place
-// that cannot be closed any more is filled with an empty packet.
+// leaveOut closes the viewer's numbering over a packet it does not get.
 func (d *DownTrack) leaveOut(in *inbound) {
-	sn, fill := d.sn.Drop(in.source, in.seq)
-	if fill {
-		_, ts := d.sn.Last()
-		d.writePadding(sn, ts, in.at)
-	}
-	if len(in.payload) > 0 {
-		d.stats.left++
+	d.sn.Drop(in.source, in.seq, in.ts)
+	d.noteTime(in.at)
+	d.stats.left++
+}
+
+// noteTime remembers when the newest timestamp was reached.
+func (d *DownTrack) noteTime(at time.Time) {
+	if _, ts := d.sn.Last(); ts != d.lastTS || d.lastAt.IsZero() {
+		d.lastTS, d.lastAt = ts, at
 	}
 }
 
 // forwardLate places a packet that comes after later ones. It goes where room was
-// left for it, also when the viewer has changed layer since, or nowhere.
+// left for it, also when the viewer has changed layer or paused since, or nowhere.
 func (d *DownTrack) forwardLate(in *inbound) {
-	if d.sel.Paused() || !d.begun {
+	sn, ts, ok := d.sn.Late(in.source, in.seq, in.ts)
+	if !ok {
 		return
 	}
-	pictures := in.vp8 != nil || len(in.exts.descriptor) > 0
-	if len(in.payload) == 0 || pictures && in.source != d.source {
-		// Nothing to show, or of a former layer whose pictures are no longer
-		// told apart: fill the number, so that nobody waits for it.
-		d.leaveOut(in)
-		return
+	// Pictures of a former layer are no longer told apart.
+	former := in.source != d.source && (in.vp8 != nil || len(in.exts.descriptor) > 0)
+	if len(in.payload) > 0 && !former {
+		if descriptor, payload, ok := d.rewritePayload(in); ok {
+			d.write(in, sn, ts, descriptor, payload)
+			return
+		}
 	}
-	d.send(in)
+	d.writePadding(sn, ts, in.at) // the number is filled, so that nobody waits for it
 }
 
 // write sends a packet under its final number and remembers it for NACKs.
