@@ -2,6 +2,7 @@ package sdp
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -339,12 +340,11 @@ func (r *sectionReader) rid(v string) error {
 	if len(r.Rids) >= MaxRids {
 		return fmt.Errorf("%w: more than %d a=rid lines", ErrLimit, MaxRids)
 	}
-	for _, o := range r.Rids {
-		if o.ID == f[0] {
-			return fmt.Errorf("%w: rid %q declared twice", ErrInvalid, f[0])
-		}
+	rid := Rid{ID: f[0], Send: f[1] == "send"}
+	if slices.Contains(r.Rids, rid) { // once per direction: Pion's later offers have both
+		return fmt.Errorf("%w: rid %q declared twice", ErrInvalid, f[0])
 	}
-	r.Rids = append(r.Rids, Rid{ID: f[0], Send: f[1] == "send"})
+	r.Rids = append(r.Rids, rid)
 	return nil
 }
 
@@ -434,7 +434,7 @@ func (r *sectionReader) finishRids() error {
 			return fmt.Errorf("%w: a=simulcast names rid %.32q, which no a=rid declares", ErrInvalid, sim.ID)
 		}
 		for _, o := range ordered {
-			if o.ID == sim.ID {
+			if o.ID == sim.ID && o.Send == sim.Send {
 				return fmt.Errorf("%w: rid %q stands twice in a=simulcast", ErrInvalid, sim.ID)
 			}
 		}

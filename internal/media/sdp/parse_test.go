@@ -236,6 +236,12 @@ func TestParseAcceptsOddities(t *testing.T) {
 			t.Errorf("last section %+v", last)
 		}
 	})
+	t.Run("rids of both directions", func(t *testing.T) {
+		text := edit(t, base, "a=rid:q send", "a=rid:q recv\r\na=rid:h recv\r\na=rid:f recv\r\na=simulcast:recv q;h;f\r\na=rid:q send")
+		if got := mustParse(t, text).Section("1").SendRids(); !slices.Equal(got, []string{"q", "h", "f"}) {
+			t.Errorf("sends %v", got)
+		}
+	})
 	t.Run("plan B simulcast group", func(t *testing.T) {
 		group := "a=ssrc-group:SIM 3 2 1\r\na=ssrc-group:FID 1 11\r\na=ssrc-group:FID 2 12\r\na=ssrc-group:FID 3 13\r\n"
 		for _, id := range []string{"1", "11", "2", "12", "3", "13"} {
