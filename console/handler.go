@@ -20,12 +20,16 @@ import (
 	"sync"
 )
 
-// securityPolicy is the Content-Security-Policy of every answer. Everything is
-// our own; ws: and wss: are open because a meeting may be on another server,
-// blob: is for recorded and processed media.
-const securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; " +
-	"img-src 'self' data: blob:; media-src 'self' blob: mediastream:; worker-src 'self' blob:; " +
-	"connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+// The Content-Security-Policy of the answers. Everything is our own; blob: is
+// for recorded and processed media. A meeting may be on another server, so
+// sockets are open to any, and the meeting page may also fetch from any: that
+// is how livekit-client learns why a server refused it.
+const (
+	securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; " +
+		"img-src 'self' data: blob:; media-src 'self' blob: mediastream:; worker-src 'self' blob:; manifest-src 'self'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'self'; connect-src 'self' ws: wss:"
+	meetPolicy = securityPolicy + " http: https:"
+)
 
 const (
 	cacheForever = "public, max-age=31536000, immutable"
@@ -52,6 +56,7 @@ type file struct {
 	contentType string
 	cache       string
 	etag        string
+	policy      string
 	gzip        func() []byte // nil when compressing is no use
 }
 
@@ -101,10 +106,14 @@ func newFile(name string, body []byte) *file {
 		body:        body,
 		contentType: contentType(name),
 		cache:       cacheNever,
+		policy:      securityPolicy,
 		etag:        `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`,
 	}
 	if strings.HasPrefix(name, "assets/") {
 		f.cache = cacheForever
+	}
+	if name == "meet.html" {
+		f.policy = meetPolicy
 	}
 	if len(body) > 1024 {
 		f.gzip = sync.OnceValue(func() []byte { return compress(body) })
@@ -190,6 +199,7 @@ func (h *handler) lookup(p string) *file {
 
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
+	header.Set("Content-Security-Policy", f.policy)
 	header.Set("Content-Type", f.contentType)
 	header.Set("Cache-Control", f.cache)
 	body, etag := f.body, f.etag

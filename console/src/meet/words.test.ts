@@ -5,8 +5,10 @@ function named(name: string, message = 'raw text'): Error {
   return Object.assign(new Error(message), { name });
 }
 
-function connection(reasonName: string, status?: number, message = 'raw text'): Error {
-  return Object.assign(named('ConnectionError', message), { reasonName, status });
+/** What Room.connect throws: the wrapper keeps the name of another reason. */
+function connection(reason: number, status?: number, message = 'raw text'): Error {
+  const text = `could not establish signal connection: ${message}`;
+  return Object.assign(named('ConnectionError', text), { reason, reasonName: 'ServerUnreachable', status });
 }
 
 describe('deviceWords', () => {
@@ -34,14 +36,17 @@ describe('isCancelled', () => {
 
 describe('joinWords', () => {
   it.each([
-    [connection('NotAllowed', 401, 'token expired'), /refused the token.*token expired/],
-    [connection('NotAllowed', 403), /does not allow/],
-    [connection('NotAllowed', 404), /does not exist/],
-    [connection('ServerUnreachable'), /cannot be reached/],
-    [connection('WebSocket'), /cannot be reached/],
-    [connection('Timeout'), /in time/],
-    [connection('ServiceNotFound'), /no meeting server/],
-    [connection('InternalError', undefined, 'could not establish pc connection'), /firewall/],
+    [connection(0, 401, 'token expired'), /^The server refused the token: token expired\./],
+    [connection(0, 401, 'invalid token: eyJh.eyJp-_.AA, error: signature is invalid'), /^The server refused the token: signature is invalid\./],
+    [connection(0, 403, 'no join'), /did not let you in: no join/],
+    [connection(0, 404), /does not exist/],
+    [connection(1), /cannot be reached/],
+    [connection(6), /cannot be reached/],
+    [connection(5), /in time/],
+    [connection(3), /cancelled/],
+    [connection(4), /ended the connection/],
+    [connection(7), /no meeting server/],
+    [connection(2, undefined, 'could not establish pc connection'), /firewall/],
     [named('Error', 'plain words'), /^plain words$/],
     ['text', /^text$/],
   ])('%s', (err, want) => expect(joinWords(err)).toMatch(want));

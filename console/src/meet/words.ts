@@ -31,29 +31,41 @@ export function isCancelled(err: unknown, what: 'camera' | 'microphone' | 'scree
   return what === 'screen' && err instanceof Error && err.name === 'NotAllowedError';
 }
 
-/** joinWords explains why joining failed. reasonName and status are those of livekit-client's ConnectionError. */
+/** livekit-client's ConnectionErrorReason, by number. */
+const Reason = { NotAllowed: 0, ServerUnreachable: 1, Cancelled: 3, LeaveRequest: 4, Timeout: 5, WebSocket: 6, ServiceNotFound: 7 } as const;
+
+/** Servers quote the token that they refuse, which helps nobody and must not be shown. */
+const tokens = /(invalid token: )?\beyJ[\w-]*\.[\w-]*\.[\w-]*(, error: )?/g;
+
+/**
+ * joinWords explains why joining failed. It goes by `reason` and `status` of livekit-client's
+ * ConnectionError: Room.connect wraps the error and leaves `reasonName` on "ServerUnreachable".
+ */
 export function joinWords(err: unknown): string {
   if (!(err instanceof Error)) return String(err);
-  const { reasonName, status } = err as { reasonName?: unknown; status?: unknown };
-  switch (reasonName) {
-    case 'NotAllowed':
+  const { reason, status } = err as { reason?: unknown; status?: unknown };
+  const message = err.message.replace(/^could not establish signal connection: /i, '').replace(tokens, '');
+  switch (reason) {
+    case Reason.NotAllowed:
       if (status === 404) return 'This room does not exist, and the server does not create rooms on joining.';
       return status === 403
-        ? 'This token does not allow joining this room.'
-        : `The server refused the token. It may have expired or belong to another server. (${err.message})`;
-    case 'ServerUnreachable':
-    case 'WebSocket':
+        ? `The server did not let you in: ${message}`
+        : `The server refused the token: ${message}. It may have expired or belong to another server.`;
+    case Reason.ServerUnreachable:
+    case Reason.WebSocket:
       return 'The server cannot be reached. Check its address and your network.';
-    case 'Timeout':
-      return 'The server did not answer in time. A firewall may block the media ports.';
-    case 'ServiceNotFound':
-      return 'There is no meeting server at this address.';
-    case 'Cancelled':
+    case Reason.Cancelled:
       return 'Joining was cancelled.';
+    case Reason.LeaveRequest:
+      return 'The server ended the connection while you were joining. Try again.';
+    case Reason.Timeout:
+      return 'The server did not answer in time. A firewall may block the media ports.';
+    case Reason.ServiceNotFound:
+      return 'There is no meeting server at this address.';
     default:
-      return err.name === 'ConnectionError' && /pc connection|peer connection|negotiation/i.test(err.message)
+      return /pc connection|peer connection|negotiation/i.test(message)
         ? 'No media connection could be made. A firewall may block the media ports.'
-        : err.message;
+        : message;
   }
 }
 
