@@ -51,9 +51,11 @@ func Load(dst any, src Source) error {
 		return err
 	}
 	l := &loader{src: src, where: map[string]position{}, broken: map[string]bool{}, root: v.Type()}
-	l.decodeFile(v)
+	readable := l.decodeFile(v)
 	l.decodeEnv(v)
-	l.validate(v)
+	if readable { // otherwise what seems to be missing is noise
+		l.validate(v)
+	}
 	return l.errs.sorted()
 }
 
@@ -90,7 +92,7 @@ func (l *loader) fail(at position, path, message string) {
 	if path != "" && l.broken[path] {
 		return
 	}
-	l.broken[path] = true
+	l.broken[path] = true // "" stands for the document as a whole
 	l.errs = append(l.errs, &Error{
 		File: at.file, Line: at.line, Column: at.column, Env: at.env, Path: path, Message: message,
 	})

@@ -195,7 +195,7 @@ func TestEnv(t *testing.T) {
 	got := testDefaults()
 	err := Load(&got, testSource("port: 1\nnames: [z]\n",
 		"PATH=/bin", "APP_CONFIG=c.yaml", "BROKEN",
-		"APP_PORT=9000", "APP_ON=true", "APP_RATIO=0.25", "APP_NAMES=x, y", "APP_CODECS=", "APP_PORTS=[1, 2]",
+		"APP_PORT=9000", "APP_ON=true", "APP_RATIO=0.25", "APP_NAMES=x, y", "APP_CODECS=[]", "APP_LEVEL=", "APP_PORTS=[1, 2]",
 		"APP_EMPTY_TIMEOUT=7", "APP_INTERVAL=1s", "APP_SIZE=1kB", "APP_NAME=1234",
 		"APP_KEYS=a: b, c: d", "APP_LABELS={\"x\": \"y, z\"}",
 		"APP_RTC_DEEP_VALUE=v", "APP_SERVERS=[{host: h, port: 1}]",

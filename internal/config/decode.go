@@ -16,15 +16,17 @@ import (
 // maxDepth bounds how deep a value may nest, aliases included.
 const maxDepth = 16
 
-// decodeFile decodes the document of the source, if there is one.
-func (l *loader) decodeFile(v reflect.Value) {
+// decodeFile decodes the document of the source, if there is one. It reports
+// whether it could make sense of it as a whole.
+func (l *loader) decodeFile(v reflect.Value) bool {
 	if len(l.src.Data) == 0 {
-		return
+		return true
 	}
 	d := &decoder{loader: l, file: l.src.File, anchors: map[string]ast.Node{}}
 	if body := d.parse(l.src.Data); body != nil {
 		d.value(body, v, slot{t: v.Type()}, 0)
 	}
+	return !l.broken[""]
 }
 
 // decoder walks one parsed document.

@@ -23,7 +23,8 @@ type envKey struct {
 	s slot
 }
 
-// decodeEnv applies the variables of the source.
+// decodeEnv applies the variables of the source. An empty one counts as unset,
+// because compose files and scripts cannot help setting it; [] is an empty list.
 func (l *loader) decodeEnv(v reflect.Value) {
 	if l.src.EnvPrefix == "" || len(l.src.Env) == 0 {
 		return
@@ -33,7 +34,7 @@ func (l *loader) decodeEnv(v reflect.Value) {
 	for _, kv := range slices.Sorted(slices.Values(l.src.Env)) {
 		name, value, ok := strings.Cut(kv, "=")
 		short, mine := strings.CutPrefix(name, l.src.EnvPrefix)
-		if !ok || !mine || slices.Contains(l.src.EnvReserved, name) ||
+		if !ok || !mine || value == "" || slices.Contains(l.src.EnvReserved, name) ||
 			serviceVariable.MatchString(short) || serviceAddress.MatchString(value) && strings.HasSuffix(name, "PORT") {
 			continue
 		}
