@@ -318,6 +318,14 @@ func TestDescriptorLateStructure(t *testing.T) {
 	if err := reader.Read(writeDescriptor(&now, 1, false), &d); err != nil || d.Active != 3 {
 		t.Errorf("active afterwards %x, %v", d.Active, err)
 	}
+	now.ActiveAttached, now.Active, now.FrameNumber = true, 1, 30 // late
+	if err := reader.Read(writeDescriptor(&now, 1, false), &d); err != nil || d.Active != 1 {
+		t.Errorf("active of a late packet %x, %v", d.Active, err)
+	}
+	now.ActiveAttached, now.FrameNumber = false, 33
+	if err := reader.Read(writeDescriptor(&now, 1, false), &d); err != nil || d.Active != 3 {
+		t.Errorf("active after a late packet %x, %v", d.Active, err)
+	}
 	reader.Reset()
 	if err := reader.Read(writeDescriptor(&now, 1, false), &d); !errors.Is(err, ErrNoStructure) || reader.Structure() != nil {
 		t.Errorf("after Reset: %v", err)

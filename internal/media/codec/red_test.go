@@ -179,6 +179,9 @@ func TestREDEncoderLimits(t *testing.T) {
 	if got := encode(&e, 1200, 9, 960*9+1<<14, 100); got != 0 {
 		t.Errorf("a repeated packet repeats %d", got)
 	}
+	if got := encode(&REDEncoder{n: 1, history: e.history}, 1200, e.history[0].sequence+1, e.history[0].timestamp, 100); got != 0 {
+		t.Errorf("a packet of the same time repeats %d", got)
+	}
 	if got := encode(&e, 1200, 8, 960*8, 100); got != 0 {
 		t.Errorf("a late packet repeats %d", got)
 	}

@@ -89,6 +89,8 @@ func TestInspectVP9(t *testing.T) {
 			Frame{KeyFrame: true, StartOfFrame: true, LayerSync: true, SpatialSync: true, Width: 320, Height: 180}},
 		{"upper spatial layer of a key picture", "280300",
 			Frame{StartOfFrame: true, LayerSync: true, SpatialSync: true, Spatial: 1}},
+		{"independent upper spatial layer", "280200",
+			Frame{StartOfFrame: true, LayerSync: true, SpatialSync: true, Spatial: 1}},
 		{"inter frame", "48", Frame{StartOfFrame: true, LayerSync: true}},
 		{"temporal layer without switch", "682000", Frame{StartOfFrame: true, Temporal: 1}},
 		{"temporal layer with switch", "6c3000", Frame{StartOfFrame: true, EndOfFrame: true, LayerSync: true, Temporal: 1}},

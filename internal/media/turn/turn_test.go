@@ -237,6 +237,22 @@ func (f *fixture) allocate(t *testing.T, over Transport, participant string) (*t
 	return client, relay
 }
 
+// guests counts the connections that are not strangers.
+func (f *fixture) guests() int {
+	l := f.listeners[0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, c := range l.conns {
+		c.mu.Lock()
+		if c.welcome {
+			n++
+		}
+		c.mu.Unlock()
+	}
+	return n
+}
+
 // ping sends through the relay and expects the echo.
 func ping(t *testing.T, relay net.PacketConn, peer net.Addr) {
 	t.Helper()
@@ -275,6 +291,9 @@ func TestRelay(t *testing.T) {
 			_, relay := f.allocate(t, over, "PA_1")
 			if addr := relay.LocalAddr().(*net.UDPAddr); !addr.IP.Equal(net.IPv4(127, 0, 0, 1)) {
 				t.Errorf("relay address %v", addr)
+			}
+			if guests := f.guests(); over != UDP && guests != 1 {
+				t.Errorf("%d connections are welcome", guests)
 			}
 			ping(t, relay, f.echo.LocalAddr())
 			eventually(t, "all packets are counted", func() bool {
