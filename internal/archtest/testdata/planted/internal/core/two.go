@@ -1,0 +1,2 @@
+// The package comment of another file.
+package core // planted

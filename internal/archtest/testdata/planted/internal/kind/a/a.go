@@ -1,0 +1,5 @@
+// Package a is fine.
+package a
+
+// X is documented.
+const X = 1

@@ -1,0 +1,2 @@
+// Package utils is a hub.
+package utils
