@@ -487,4 +487,3 @@ func (c *client) pump(every time.Duration, ticks uint32, send func(seq uint16, t
 		}
 	})
 }
-
