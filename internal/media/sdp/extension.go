@@ -55,6 +55,10 @@ func (p *Policy) SelectExtensions(s *Section, up, down bool) []Extension {
 		for _, e := range p.downlinkExtensions(s.Kind) {
 			uris = append(uris, e.URI)
 		}
+		// Chromium starts a new sender with the extensions that are still
+		// negotiated somewhere on the connection: without these it cannot offer
+		// simulcast once every section so far receives.
+		uris = append(uris, rtp.URIMID, rtp.URIRID, rtp.URIRepairedRID)
 	}
 	var out []Extension
 	for _, e := range s.Extensions {
