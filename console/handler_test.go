@@ -233,3 +233,36 @@ func TestBrokenPages(t *testing.T) {
 		}
 	}
 }
+
+// FuzzHeaders sends what a client may say about encodings and tags: the answer
+// is whole and is never compressed for one that does not name gzip.
+func FuzzHeaders(f *testing.F) {
+	h := newHandler(site())
+	const path = "/console/assets/meet-abc12.js"
+	f.Add("gzip, br;q=0.3", `W/"x", "y"`)
+	f.Add("*;q=0, identity", "*")
+	f.Add("gzip;q=1e999;q==,;;", `","`)
+	f.Fuzz(func(t *testing.T, accept, match string) {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header["Accept-Encoding"] = []string{accept}
+		r.Header["If-None-Match"] = []string{match}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		packed := w.Header().Get("Content-Encoding") == "gzip"
+		if packed && !strings.Contains(strings.ToLower(accept), "gzip") && !strings.Contains(accept, "*") {
+			t.Errorf("compressed for %q", accept)
+		}
+		switch w.Code {
+		case http.StatusNotModified:
+			if w.Body.Len() != 0 || match == "" {
+				t.Errorf("304 for %q with %d bytes", match, w.Body.Len())
+			}
+		case http.StatusOK:
+			if !packed && !bytes.Equal(w.Body.Bytes(), script()) {
+				t.Error("plain body differs")
+			}
+		default:
+			t.Errorf("status %d", w.Code)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 import type { Plugin } from 'vite';
+import { licenses } from './licenses.ts';
 
 const server = 'http://127.0.0.1:7880';
 
@@ -22,7 +23,7 @@ function pages(): Plugin {
 
 export default defineConfig({
   base: '/console/',
-  plugins: [svelte(), pages()],
+  plugins: [svelte(), pages(), licenses()],
   build: {
     target: 'es2022',
     cssTarget: ['chrome111', 'firefox113', 'safari16.4'],
