@@ -91,7 +91,7 @@ func TestHistoryProperty(t *testing.T) {
 				t.Fatalf("packet %d is not there at once", seq)
 			}
 			seq += int64(rapid.SampledFrom([]int{1, 1, 1, 2, 5}).Draw(t, "gap"))
-			now = now.Add(time.Millisecond)
+			now = now.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 1, 400}).Draw(t, "ms")) * time.Millisecond)
 		}
 		for s, raw := range stored {
 			got := h.Get(s)
@@ -274,6 +274,21 @@ func TestReceptionStats(t *testing.T) {
 	}
 	if s.Lost() != 0 {
 		t.Errorf("lost %d after duplicates", s.Lost())
+	}
+}
+
+func TestJitterCountsFramesNotPackets(t *testing.T) {
+	s := NewReceptionStats(90000)
+	for frame := range int64(100) {
+		for i := range int64(3) { // paced over 10 ms
+			s.Received(3*frame+i, uint32(3000*frame), ms(int(frame)*100/3).Add(time.Duration(i)*5*time.Millisecond))
+		}
+	}
+	if j := s.Jitter(); j > time.Millisecond {
+		t.Errorf("jitter %v of a steady stream", j)
+	}
+	if s.Packets() != 300 || s.Lost() != 0 || s.FractionLost() != 0 {
+		t.Errorf("%d packets, %d lost", s.Packets(), s.Lost())
 	}
 }
 

@@ -95,9 +95,6 @@ func (r *Receiver) forward(l *upLayer, p *rtp.Packet, at time.Time, restored boo
 	} else {
 		r.readVideo(l, p, in)
 	}
-	if r.muted.Load() {
-		return
-	}
 	list := r.list.Load()
 	for _, d := range list.byForm[formSame] {
 		d.forward(in)
@@ -396,7 +393,7 @@ func (d *DownTrack) write(in *inbound, sn int64, ts uint32, descriptor int, payl
 	}
 	if d.sent != nil {
 		e := d.sent.add(sn)
-		*e = sentPacket{sn: sn, source: in.source, seq: in.seq, spatial: in.spatial, ts: ts, abs: abs, frameOffset: d.frameOffset}
+		*e = sentPacket{sn: sn, source: in.source, seq: in.seq, spatial: in.spatial, ts: ts, abs: abs}
 		e.descriptorSize = uint8(copy(e.descriptor[:], d.descriptor[:descriptor])) //nolint:gosec // at most 6
 	}
 	_, err := d.params.Writer.WriteRTP(d.header, payload)
@@ -444,7 +441,7 @@ func (d *DownTrack) appendHeader(dst []byte, h rtp.Header, x *extensions, abs *[
 		rtp.Extension{ID: ids.VideoOrientation, Data: x.orientation},
 		rtp.Extension{ID: ids.PlayoutDelay, Data: x.playoutDelay},
 		rtp.Extension{ID: ids.AudioLevel, Data: x.audioLevel},
-		rtp.Extension{ID: ids.DependencyDescriptor, Data: d.rewriteDescriptor(x.descriptor, d.frameOffset)},
+		rtp.Extension{ID: ids.DependencyDescriptor, Data: d.rewriteDescriptor(x.descriptor)},
 	)
 }
 
@@ -465,12 +462,12 @@ func frameNumber(dd []byte) uint16 { return binary.BigEndian.Uint16(dd[1:]) }
 // rewriteDescriptor makes frame numbers go on over changes of layer: receivers
 // refuse a structure older than the one they have. References in the descriptor
 // are relative and stay right.
-func (d *DownTrack) rewriteDescriptor(dd []byte, offset uint16) []byte {
-	if offset == 0 || len(dd) < descriptorSize || d.params.Extensions.DependencyDescriptor == 0 {
+func (d *DownTrack) rewriteDescriptor(dd []byte) []byte {
+	if d.frameOffset == 0 || len(dd) < descriptorSize || d.params.Extensions.DependencyDescriptor == 0 {
 		return dd
 	}
 	d.dd = append(d.dd[:0], dd...)
-	binary.BigEndian.PutUint16(d.dd[1:], frameNumber(dd)-offset)
+	binary.BigEndian.PutUint16(d.dd[1:], frameNumber(dd)-d.frameOffset)
 	return d.dd
 }
 

@@ -379,6 +379,21 @@ func TestPauseStopsAtTheEndOfTheFrame(t *testing.T) {
 	}
 }
 
+func TestMutedVideoEndsWithItsFrame(t *testing.T) {
+	s := newStage(t, ReceiverParams{Codec: vp8Codec, Layers: 1}, vp8Codec, rtp.ExtensionIDs{})
+	s.push(0, pkt{ssrc: 100, pt: 96, sn: 1, ts: 1000, payload: vp8(true, true, 1, 1, 0, false)})
+	s.r.SetMuted(true)
+	s.push(0, pkt{ssrc: 100, pt: 96, sn: 2, ts: 1000, marker: true, payload: vp8(true, false, 1, 1, 0, false)})
+	s.push(0, key(0, 3, 4000, 2))
+	if got := s.media(); len(got) != 2 || !got[1].Marker {
+		t.Fatalf("%d packets, want the two of the frame that had begun", len(got))
+	}
+	s.r.SetMuted(false)
+	s.push(0, delta(0, 4, 7000, 3))
+	s.push(0, key(0, 5, 10_000, 4))
+	wantRun(t, s.media(), 1)
+}
+
 func TestMutedAudioEndsInSilence(t *testing.T) {
 	for _, viewer := range []Codec{opusCodec, redCodec} {
 		s := newStage(t, ReceiverParams{Kind: Audio, Codec: viewer, Layers: 1}, viewer, rtp.ExtensionIDs{})

@@ -31,7 +31,6 @@ type sentPacket struct {
 	source         uint32
 	ts             uint32
 	lastResent     time.Duration // since sentPackets.begin
-	frameOffset    uint16
 	spatial        int8
 	resent         uint8
 	descriptorSize uint8
@@ -148,10 +147,7 @@ func (d *DownTrack) resendPacket(r *Receiver, e *sentPacket, at time.Time) {
 		playoutDelay: p.Extension(ids.PlayoutDelay),
 		audioLevel:   p.Extension(ids.AudioLevel),
 	}
-	offset := d.frameOffset
-	d.frameOffset = e.frameOffset
-	d.header = d.appendHeader(d.header[:0], h, &exts, &abs)
-	d.frameOffset = offset
+	d.header = d.appendHeader(d.header[:0], h, &exts, &abs) // the layer, and so its frame offset, is still the same
 	_, err := d.params.Writer.WriteRTP(d.header, payload)
 	d.stats.countResent(len(d.header)+len(payload), at, err)
 }

@@ -151,8 +151,8 @@ func (r *Receiver) each(f func(*DownTrack)) {
 }
 
 // SetMuted tells that the publisher has muted the track or was muted: nothing is
-// forwarded and nothing is asked of it until it is unmuted; then video begins
-// again with a key frame.
+// forwarded (but the rest of a video frame under way) and nothing is asked of it
+// until it is unmuted; then video begins again with a key frame.
 func (r *Receiver) SetMuted(muted bool) {
 	if r.muted.Swap(muted) == muted {
 		return

@@ -60,6 +60,9 @@ func TestREDIsStrippedAndRepairsLoss(t *testing.T) {
 	if again := s.media(); len(again) != 0 {
 		t.Errorf("%d packets after a recovered one came late", len(again))
 	}
+	if st := s.d.Stats(); st.Refused != 0 {
+		t.Errorf("%d packets offered twice", st.Refused)
+	}
 	s.d.HandleRTCP(nack(7, got[5].SequenceNumber), s.now)
 	if re := s.media(); len(re) != 1 || !bytes.Equal(re[0].Raw, got[5].Raw) {
 		t.Errorf("resent %+v, want the stripped packet", re)
