@@ -90,6 +90,11 @@ func TestHistoryProperty(t *testing.T) {
 			if !bytes.Equal(h.Get(seq), raw) {
 				t.Fatalf("packet %d is not there at once", seq)
 			}
+			for back := seq - 40; back < seq; back++ {
+				if got := h.Get(back); got != nil && !bytes.Equal(got, stored[back]) {
+					t.Fatalf("packet %d came out changed after packet %d", back, seq)
+				}
+			}
 			seq += int64(rapid.SampledFrom([]int{1, 1, 1, 2, 5}).Draw(t, "gap"))
 			now = now.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 1, 400}).Draw(t, "ms")) * time.Millisecond)
 		}
