@@ -124,8 +124,26 @@ func (c *Config) Warnings() []string {
 			out = append(out, fmt.Sprintf("the secret of API key %q is shorter than %d characters: it can be guessed", k, auth.MinSecretLength))
 		}
 	}
+	out = append(out, c.ineffective()...)
 	if c.Prometheus.Username != "" && c.Prometheus.Port == 0 {
 		out = append(out, "prometheus.username protects /metrics on the public port without TLS: set prometheus.port too")
+	}
+	return out
+}
+
+// ineffective warns about changed keys that have no effect yet.
+func (c *Config) ineffective() []string {
+	def := Default()
+	now, err := config.Keys(c, "")
+	was, defErr := config.Keys(&def, "")
+	if err != nil || defErr != nil {
+		return nil // a programming error that every test of Load finds
+	}
+	var out []string
+	for i, k := range now {
+		if k.Default != was[i].Default && slices.Contains(noEffectYet(), k.Path) {
+			out = append(out, k.Path+" has no effect yet")
+		}
 	}
 	return out
 }

@@ -69,6 +69,61 @@ func TestUnsupportedKeysAreNoKeys(t *testing.T) {
 	}
 }
 
+// Every key is acted on by a file of this package that is not about reading
+// it, or is listed as having no effect yet; and that list has no leftovers.
+func TestEveryKeyHasAnEffect(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, name := range files {
+		if strings.HasPrefix(name, "config") || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				used[sel.Sel.Name] = true
+			}
+			return true
+		})
+	}
+	// These do all they do while the configuration is read.
+	for _, name := range []string{"KeyFile", "SecretFile", "Development"} {
+		used[name] = true
+	}
+	var walk func(t reflect.Type, path string, wired bool) map[string]bool
+	walk = func(t reflect.Type, path string, wired bool) map[string]bool {
+		out := map[string]bool{}
+		for f := range t.Fields() {
+			p := strings.TrimPrefix(path+"."+f.Tag.Get("yaml"), ".")
+			// Filters are handed over whole.
+			w := wired && (used[f.Name] || t == reflect.TypeFor[Filter]())
+			if f.Type.Kind() == reflect.Struct {
+				maps.Copy(out, walk(f.Type, p, w))
+			} else {
+				out[p] = w
+			}
+		}
+		return out
+	}
+	wired := walk(reflect.TypeFor[Config](), "", true)
+	for _, p := range slices.Sorted(maps.Keys(wired)) {
+		if listed := slices.Contains(noEffectYet(), p); wired[p] == listed {
+			t.Errorf("%s: used is %v, listed as having no effect is %v", p, wired[p], listed)
+		}
+	}
+	for _, p := range noEffectYet() {
+		if _, ok := wired[p]; !ok {
+			t.Errorf("%s is no key", p)
+		}
+	}
+}
+
 func reference(t *testing.T) string {
 	t.Helper()
 	c := Default()
@@ -110,6 +165,9 @@ Environment variables override the file: ` + "`rtc.udp_port`" + ` is ` + "`CONCE
 		}
 		if k.Secret {
 			comment += " Secret."
+		}
+		if slices.Contains(noEffectYet(), k.Path) {
+			comment += " No effect yet."
 		}
 		rows[section] += fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, def, cell(k.Expected), cell(sentence(comment, k.Field, "`"+name+"`")))
 	}

@@ -79,3 +79,14 @@ func unsupportedKeys() map[string]string {
 		"limit.agent_signal_message_size_limit":       notYet,
 	}
 }
+
+// noEffectYet are keys that are read and checked, but that nothing acts on so
+// far. Changing one is warned about. The list must shrink to nothing.
+func noEffectYet() []string {
+	return []string{
+		"rtc.allow_tcp_fallback", "rtc.force_tcp", "rtc.packet_buffer_size_video", "rtc.packet_buffer_size_audio",
+		"room.playout_delay.enabled", "room.playout_delay.min", "room.playout_delay.max", "room.sync_streams",
+		"video.dynacast_pause_delay",
+		"limit.num_tracks", "limit.bytes_per_sec", "limit.max_api_request_body_size",
+	}
+}

@@ -159,8 +159,9 @@ prometheus:
 			t.Errorf("%s is wrong", name)
 		}
 	}
-	if w := got.Warnings(); len(w) != 2 || !strings.Contains(w[0], `"key1" is shorter than 32`) {
-		t.Errorf("warnings: %v", w)
+	w := strings.Join(got.Warnings(), "\n")
+	if !strings.Contains(w, `"key1" is shorter than 32`) || !strings.Contains(w, `"key2" is shorter than 32`) {
+		t.Errorf("warnings:\n%s", w)
 	}
 }
 
