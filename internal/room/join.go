@@ -17,6 +17,11 @@ import (
 // below 18, which would promise negotiated data channel ids in v1.
 const protocolVersion = 17
 
+// livekitVersion is the LiveKit release whose protocol this is. SDKs compare it
+// to decide what they may use (RPC needs 1.8), so clients get it in place of our
+// own version, which is in ServerInfo.debug_info.
+const livekitVersion = "1.13.5"
+
 // Join is a verified wish to join or resume.
 type Join struct {
 	Room    string
@@ -160,7 +165,7 @@ func (p *Participant) quirks() peer.Quirks {
 func (r *Room) joinResponse(p *Participant) *livekit.JoinResponse {
 	j := &livekit.JoinResponse{
 		Room: r.proto(), Participant: p.proto(),
-		ServerVersion: r.deps.Version, ServerRegion: r.deps.Region,
+		ServerVersion: livekitVersion, ServerRegion: r.deps.Region,
 		IceServers:           r.iceServers(p),
 		SubscriberPrimary:    p.subscriberPrimary(),
 		PingInterval:         int32(r.cfg.PingInterval / time.Second),
@@ -180,8 +185,8 @@ func (r *Room) joinResponse(p *Participant) *livekit.JoinResponse {
 
 func (r *Room) serverInfo() *livekit.ServerInfo {
 	return &livekit.ServerInfo{
-		Edition: livekit.ServerInfo_Standard, Version: r.deps.Version, Protocol: protocolVersion,
-		Region: r.deps.Region, NodeId: r.deps.NodeID,
+		Edition: livekit.ServerInfo_Standard, Version: livekitVersion, Protocol: protocolVersion,
+		Region: r.deps.Region, NodeId: r.deps.NodeID, DebugInfo: "concertina " + r.deps.Version,
 	}
 }
 
@@ -259,6 +264,12 @@ func (p *Participant) connectionState(down bool, s transport.State) {
 	switch s {
 	case transport.StateConnected:
 		p.mediaLost = time.Time{}
+		if (p.single || down) && !p.downReady {
+			p.downReady = true
+			for _, sub := range p.subs {
+				sub.attach()
+			}
+		}
 		if isPrimary && p.state != livekit.ParticipantInfo_ACTIVE {
 			p.activate()
 		}

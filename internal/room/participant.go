@@ -73,6 +73,7 @@ type Participant struct {
 	quality      livekit.ConnectionQuality
 	qualityKnown bool
 	refuseResume resumeRefusal
+	downReady    bool // the connection that carries subscriptions has been up
 }
 
 type sinkRef struct{ Sink }

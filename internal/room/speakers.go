@@ -24,7 +24,9 @@ type levelMeter struct {
 // silentLevel is RFC 6464's digital silence.
 const silentLevel = 127
 
-// packetTime is Opus' usual frame; the share of active packets is what counts.
+// packetTime is Opus' usual frame, counted for a first packet. Later ones stand
+// for the time since the one before, as in LiveKit: with DTX a short sound has
+// few packets of its own.
 const packetTime = 20 * time.Millisecond
 
 func newLevelMeter(cfg LevelConfig) *levelMeter {
@@ -35,10 +37,14 @@ func newLevelMeter(cfg LevelConfig) *levelMeter {
 func (m *levelMeter) observe(level uint8, _ bool, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	span := at.Sub(m.last)
+	if m.last.IsZero() || span < 0 || span > 2*m.cfg.Interval {
+		span = packetTime
+	}
 	m.last = at
-	m.observed += packetTime
+	m.observed += span
 	if level <= m.cfg.Active {
-		m.active += packetTime
+		m.active += span
 		m.loudest = min(m.loudest, level)
 	}
 	if m.observed >= m.cfg.Interval {

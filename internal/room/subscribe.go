@@ -80,7 +80,8 @@ func (r *Room) subscribe(p *Participant, pub *Publication) {
 		kind = sfu.Audio
 	}
 	p.down.Subscribe(peer.Downlink{
-		TrackID: sid, StreamID: p.streamID(pub), Kind: kind, Codecs: pub.mimes(),
+		TrackID: sid, StreamID: p.streamID(pub), ReusedStreamID: pub.publisher.sid + "|" + sid,
+		Kind: kind, Codecs: pub.mimes(),
 		Stereo: pub.info.Stereo,
 		Bound:  func(d *sfu.DownTrack) { r.mail.post(func() { s.bind(d) }) },
 		Failed: func(err error) { r.mail.post(func() { s.failed(err) }) },
@@ -136,7 +137,7 @@ func (s *Subscription) bind(d *sfu.DownTrack) {
 		d.Close()
 		return
 	}
-	s.bound = d
+	s.bound, s.from = d, nil // a track bound before was closed by the peer
 	s.attach()
 	pub := s.pub
 	if !pub.announced {
@@ -160,10 +161,12 @@ func (s *Subscription) failed(err error) {
 	s.subscriber.send(subscriptionError(s.pub.info.Sid, reason))
 }
 
-// attach makes the down track receive the codec it was negotiated for. When the
-// publisher does not send that codec yet, it is asked to.
+// attach makes the down track receive the codec it was negotiated for, once the
+// viewer's connection is up: a key frame sent before that would be lost, and the
+// next one is throttled. When the publisher does not send that codec yet, it is
+// asked to.
 func (s *Subscription) attach() {
-	if s.bound == nil {
+	if s.bound == nil || !s.subscriber.downReady {
 		return
 	}
 	mime := s.bound.Codec().Mime

@@ -107,6 +107,9 @@ func (p *Peer) allocate() {
 			p.offering.nextMid++
 			p.sections = append(p.sections, home)
 		}
+		if home.used && d.ReusedStreamID != "" {
+			d.StreamID = d.ReusedStreamID
+		}
 		home.down, home.used, home.offered = d, true, codecs
 		d.ssrc = p.newSSRC()
 		if codecs[0].RTX != 0 {

@@ -108,7 +108,11 @@ type Uplink struct {
 type Downlink struct {
 	// TrackID and StreamID become a=msid. TrackID identifies the subscription.
 	TrackID, StreamID string
-	Kind              sfu.Kind
+	// ReusedStreamID takes StreamID's place on a section that carried another
+	// track before: browsers keep the track id of the first on their receiver,
+	// so only the stream can tell which track it is now. "" changes nothing.
+	ReusedStreamID string
+	Kind           sfu.Kind
 	// Codecs are the media types the track can be had in, best first.
 	Codecs []string
 	// Stereo announces to the client that Opus comes in two channels.
