@@ -72,6 +72,7 @@ CONCERTINA_RTC_UDP_PORT for rtc.udp_port: see docs/reference/config.md.`,
 		Commands: []*cli.Command{
 			devCommand(),
 			serveCommand(),
+			simulateCommand(),
 			tokenCommand(),
 			configCommand(),
 			versionCommand(),

@@ -157,15 +157,19 @@ func (s *State) nodeRemoved(e NodeRemoved) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range s.rooms {
-		if i := r.share(n.ID); i >= 0 {
-			r.Shares = slices.Delete(r.Shares, i, i+1)
+	if n.Rooms > 0 {
+		for _, r := range s.rooms {
+			if i := r.share(n.ID); i >= 0 {
+				r.Shares = slices.Delete(r.Shares, i, i+1)
+			}
 		}
 	}
-	for id, j := range s.jobs {
-		if j.Node == n.ID {
-			s.unplace(j)
-			delete(s.jobs, id)
+	if n.Jobs() > 0 {
+		for id, j := range s.jobs {
+			if j.Node == n.ID {
+				s.unplace(j)
+				delete(s.jobs, id)
+			}
 		}
 	}
 	for _, r := range s.reservations {

@@ -42,7 +42,7 @@ func (s *State) jobPlaced(e JobPlaced) error {
 	}
 	if n, ok := s.byID[j.Node]; ok {
 		n.countJob(j.Kind, 1)
-		n.charge(Charge{At: e.At, Ramp: s.ramp(e.Ramp), Job: j.ID, Demand: Demand{CPU: j.CPU}}, s.policy.CountsAfter)
+		n.charge(Charge{At: e.At, Ramp: s.ramp(e.Ramp), Job: j.ID, Demand: Demand{CPU: j.CPU}}, nil, s.policy.CountsAfter)
 		s.changed(n)
 	}
 	return nil

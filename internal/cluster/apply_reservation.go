@@ -66,7 +66,7 @@ func (s *State) chargeIfDue(r *Reservation, now time.Time) {
 		if !ok {
 			continue
 		}
-		n.charge(Charge{At: now, Until: r.Until, Room: r.Room, Reservation: r.ID, Demand: sh.Demand}, s.policy.CountsAfter)
+		n.charge(Charge{At: now, Until: r.Until, Room: r.Room, Reservation: r.ID, Demand: sh.Demand}, nil, s.policy.CountsAfter)
 		s.changed(n)
 	}
 }

@@ -43,10 +43,10 @@ func (s *State) roomPlaced(e RoomPlaced) error {
 		n.settle(s.policy.CountsAfter, nil)
 	}
 	if !e.Load.IsZero() {
-		n.charge(Charge{At: e.At, Ramp: s.ramp(e.Ramp), Room: r.Name, Demand: e.Load}, s.policy.CountsAfter)
+		n.charge(Charge{At: e.At, Ramp: s.ramp(e.Ramp), Room: r.Name, Demand: e.Load}, &r.Shares[i], s.policy.CountsAfter)
 	}
 	if !e.Expect.IsZero() {
-		n.charge(Charge{At: e.At, Until: e.ExpectUntil, Room: r.Name, Demand: e.Expect}, s.policy.CountsAfter)
+		n.charge(Charge{At: e.At, Until: e.ExpectUntil, Room: r.Name, Demand: e.Expect}, &r.Shares[i], s.policy.CountsAfter)
 	}
 	s.changed(n)
 	return nil
@@ -75,12 +75,10 @@ func (s *State) participantPlaced(e ParticipantPlaced) error {
 	r.Shares[i].Participants++
 	r.Shares[i].Demand = r.Shares[i].Demand.Plus(e.Load)
 	n.Participants++
-	n.Charges = append(n.Charges, Charge{At: e.At, Ramp: s.ramp(e.Ramp), Room: r.Name, Demand: e.Load})
 	if n.consume(r.Name, 1) {
 		n.settle(s.policy.CountsAfter, nil)
-	} else {
-		n.pending = n.pending.Plus(n.Charges[len(n.Charges)-1].unseen(n.Load.At, s.policy.CountsAfter))
 	}
+	n.charge(Charge{At: e.At, Ramp: s.ramp(e.Ramp), Room: r.Name, Demand: e.Load}, &r.Shares[i], s.policy.CountsAfter)
 	s.changed(n)
 	return nil
 }
@@ -151,9 +149,12 @@ func (s *State) leave(r *Room, i int) {
 	}
 	n.Rooms--
 	n.Participants -= r.Shares[i].Participants
+	s.changed(n)
+	if !n.Load.At.Before(r.Shares[i].Shown) {
+		return // no charge is left, which is so for all but young rooms
+	}
 	// A reservation outlives this meeting of the room; see roomClosed.
 	n.settle(s.policy.CountsAfter, func(c *Charge) bool { return c.Room != r.Name || c.Reservation != "" })
-	s.changed(n)
 }
 
 func (s *State) roomClosed(e RoomClosed) error {

@@ -79,31 +79,40 @@ func (c *Charge) unseen(t time.Time, countsAfter time.Duration) Demand {
 	return d
 }
 
-// charge books c on the node.
-func (n *Node) charge(c Charge, countsAfter time.Duration) {
+// charge books c on the node, for the share of a room if it is for one.
+func (n *Node) charge(c Charge, sh *RoomShare, countsAfter time.Duration) {
 	n.Charges = append(n.Charges, c)
+	if sh != nil {
+		sh.charged(&c, countsAfter)
+	}
 	n.pending = n.pending.Plus(c.unseen(n.Load.At, countsAfter))
 }
 
 // settle drops the charges that the latest report shows in full and those that
 // keep says no to, and sums up the rest.
 func (n *Node) settle(countsAfter time.Duration, keep func(*Charge) bool) {
-	kept := n.Charges[:0]
+	if len(n.Charges) == 0 {
+		return
+	}
+	kept := 0
 	n.pending = Demand{}
 	for i := range n.Charges {
-		c := n.Charges[i]
+		c := &n.Charges[i]
 		if c.held() && !n.Load.At.IsZero() && !n.Load.At.Before(c.Until) {
 			continue
 		}
 		u := c.unseen(n.Load.At, countsAfter)
-		if u.IsZero() || (keep != nil && !keep(&c)) {
+		if u.IsZero() || keep != nil && !keep(c) {
 			continue
 		}
-		kept = append(kept, c)
+		if kept != i {
+			n.Charges[kept] = *c
+		}
+		kept++
 		n.pending = n.pending.Plus(u)
 	}
-	clear(n.Charges[len(kept):])
-	n.Charges = kept
+	clear(n.Charges[kept:])
+	n.Charges = n.Charges[:kept]
 }
 
 // consume uses up what is held for that many participants of the room.

@@ -1,9 +1,6 @@
 package cluster
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Room is a room as the cluster sees it: the union of what its nodes host. No
 // node owns it.
@@ -19,6 +16,9 @@ type RoomShare struct {
 	Node         string `json:"node"`
 	Participants int    `json:"participants"`
 	Demand       Demand `json:"demand"` // expected, summed over what was placed
+	// Shown is when a report of the node shows all of it: until then charges
+	// of the room are on the node.
+	Shown time.Time `json:"shown,omitzero"`
 }
 
 // Participants is the number of participants on all nodes.
@@ -39,7 +39,23 @@ func (r *Room) On(node string) (RoomShare, bool) {
 }
 
 func (r *Room) share(node string) int {
-	return slices.IndexFunc(r.Shares, func(s RoomShare) bool { return s.Node == node })
+	for i := range r.Shares {
+		if r.Shares[i].Node == node {
+			return i
+		}
+	}
+	return -1
+}
+
+// charged notes that a charge for the room is on the share's node.
+func (s *RoomShare) charged(c *Charge, countsAfter time.Duration) {
+	shown := c.At.Add(max(c.Ramp, countsAfter))
+	if c.held() {
+		shown = c.Until
+	}
+	if shown.After(s.Shown) {
+		s.Shown = shown
+	}
 }
 
 // JobKind is the kind of work of a job.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/concertina-rtc/concertina/internal/cluster"
 	"github.com/concertina-rtc/concertina/internal/cluster/clustertest"
@@ -123,7 +122,7 @@ func printPlan(p Plan) string {
 }
 
 func (w *world) setPolicy(c *script.Command) error {
-	p, err := readPolicy(c)
+	p, err := ReadPolicy(c, DefaultPolicy())
 	if err != nil {
 		return err
 	}
@@ -132,58 +131,4 @@ func (w *world) setPolicy(c *script.Command) error {
 	}
 	w.policy = p
 	return p.Validate()
-}
-
-func readPolicy(c *script.Command) (Policy, error) {
-	p := DefaultPolicy()
-	for _, f := range []struct {
-		key string
-		v   *int
-	}{{"max", &p.MaxNodes}, {"min", &p.MinNodes}, {"headroom", &p.Headroom.Nodes}, {"people", &p.Headroom.Participants}} {
-		v, err := c.Int(f.key, *f.v)
-		if err != nil {
-			return p, err
-		}
-		*f.v = v
-	}
-	for _, f := range []struct {
-		key string
-		v   *float64
-	}{{"max-load", &p.MaxLoad}, {"min-load", &p.MinLoad}, {"cpus", &p.NodeCPUs}, {"person-cpu", &p.Headroom.ParticipantCPU}} {
-		v, err := c.Float(f.key, *f.v)
-		if err != nil {
-			return p, err
-		}
-		*f.v = v
-	}
-	for _, f := range []struct {
-		key string
-		v   *time.Duration
-	}{{"out", &p.Cooldown.Out}, {"in", &p.Cooldown.In}, {"reservations", &p.Reservations}, {"forecast", &p.Forecast.Lead}} {
-		v, err := c.Duration(f.key, *f.v)
-		if err != nil {
-			return p, err
-		}
-		*f.v = v
-	}
-	for _, f := range []struct {
-		key string
-		v   *bool
-	}{{"on-premises", &p.OnPremises}, {"queue", &p.Queue}, {"hold-unknown", &p.HoldUnknown}} {
-		v, err := c.Bool(f.key, *f.v)
-		if err != nil {
-			return p, err
-		}
-		*f.v = v
-	}
-	if s := c.String("calendar", ""); s != "" {
-		for _, part := range strings.Split(s, ";") {
-			period, err := ParsePeriod(part)
-			if err != nil {
-				return p, c.Errorf("calendar: %v", err)
-			}
-			p.Calendar = append(p.Calendar, period)
-		}
-	}
-	return p, nil
 }

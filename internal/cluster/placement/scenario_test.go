@@ -96,30 +96,11 @@ func (w *world) run(c *script.Command) (string, bool) {
 }
 
 func (w *world) setPolicy(c *script.Command) error {
-	p := DefaultPolicy()
-	p.Kind, p.SortBy = Selector(c.String("kind", string(p.Kind))), SortBy(c.String("sort", string(p.SortBy)))
-	p.Spill = Spill(c.String("spill", string(p.Spill)))
-	for _, f := range []struct {
-		key string
-		v   *float64
-	}{
-		{"cpu-limit", &p.CPULoadLimit}, {"sysload-limit", &p.SysLoadLimit}, {"share", &p.MaxRoomShare}, {"reserve-limit", &p.ReserveLimit},
-		{"track-cost", &p.Egress.Track}, {"idle", &p.Ingress.MinIdleRatio}, {"threshold", &p.Agent.Threshold}, {"node-cpu", &p.Agent.MaxNodeCPU},
-	} {
-		v, err := c.Float(f.key, *f.v)
-		if err != nil {
-			return err
-		}
-		*f.v = v
-	}
-	var err error
-	if p.ExpectParticipants, err = c.Int("expect", p.ExpectParticipants); err != nil {
+	p, err := ReadPolicy(c, DefaultPolicy())
+	if err != nil {
 		return err
 	}
-	if p.Egress.Spread, err = c.Bool("spread", false); err != nil {
-		return err
-	}
-	if p.IgnorePlaced, err = c.Bool("plain", false); err != nil {
+	if p.Egress.Track, err = c.Float("track-cost", p.Egress.Track); err != nil {
 		return err
 	}
 	if w.fleet.MaxNodes, err = c.Int("fleet", 0); err != nil {
