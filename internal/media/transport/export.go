@@ -13,8 +13,11 @@ import (
 // Export ends the connection without telling the client and returns what
 // another Conn needs to carry on. From its first moment on nothing leaves this
 // Conn any more, so that no DTLS record number and no SRTP index is used
-// twice; what the client still sends here is lost. The state holds keys: send
-// it sealed, resume it at most once, and [ConnState.Wipe] every copy.
+// twice; what the client still sends here is lost. SCTP itself is not carried:
+// channels go on under their ids, but a message that was not acknowledged in
+// either direction may be lost, also on a reliable channel, so let BufferedAmount
+// reach 0 first and repeat what the application cannot miss. The state holds
+// keys: send it sealed, resume it at most once, and [ConnState.Wipe] every copy.
 // ErrNotConnected before the handshake is complete, ErrClosed after Close.
 func (c *Conn) Export() (ConnState, error) {
 	c.iceMu.Lock()

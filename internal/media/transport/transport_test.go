@@ -27,9 +27,16 @@ func TestMediaBothWays(t *testing.T) {
 	if !ok || protocol != "udp" || !remote.Addr().IsLoopback() {
 		t.Errorf("SelectedPair = %v %q %v", remote, protocol, ok)
 	}
-	if got := h.Stats(); got.Connections != 1 || got.PacketsReceived == 0 {
+	if got := h.Stats(); got.Connections != 1 || got.PacketsReceived == 0 || got.Traffic.PacketsIn < st.PacketsIn {
 		t.Errorf("host stats = %+v", got)
 	}
+	_ = conn.Close()
+	conn.Wait()
+	st = conn.Stats()
+	eventually(t, "the host counts the traffic of a closed connection", func() bool {
+		got := h.Stats()
+		return got.Connections == 0 && got.Traffic.PacketsIn >= st.PacketsIn && got.Traffic.BytesOut >= st.BytesOut
+	})
 }
 
 func TestRTCPBothWays(t *testing.T) {
