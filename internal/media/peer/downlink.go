@@ -104,6 +104,11 @@ func (p *Peer) bind(s *section, d *downlink, c sdp.Codec, m sdp.Media) {
 	if c.RTX != 0 {
 		params.RTXSSRC = d.rtx
 	}
+	d.mid = nil
+	if id := params.Extensions.MID; p.params.Mode == Single && id != 0 {
+		d.mid = &midWriter{Writer: p.conn, id: id, mid: s.mid}
+		params.Writer = d.mid
+	}
 	d.track = sfu.NewDownTrack(params)
 	d.reports = &reportSchedule{bound: time.Now()}
 	track, bound := d.track, d.Bound

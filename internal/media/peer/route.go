@@ -21,10 +21,10 @@ type routes struct {
 	// byPT holds the uplink of a payload type that only one uplink has, for
 	// clients that send neither mid nor a=ssrc.
 	byPT  [128]*uplink
-	downs []downRoute
+	downs []*downRoute
 	// bySSRC finds the down track that a client's RTCP is about, by its SSRC or
 	// that of its retransmissions.
-	bySSRC map[uint32]*sfu.DownTrack
+	bySSRC map[uint32]*downRoute
 }
 
 // declaredSource is what an a=ssrc line says of an SSRC.
@@ -38,13 +38,14 @@ type declaredSource struct {
 type downRoute struct {
 	track   *sfu.DownTrack
 	reports *reportSchedule
+	mid     *midWriter // nil when there is none
 }
 
 // newRoutes builds the routes of the sections.
 func newRoutes(sections []*section) *routes {
 	r := &routes{
 		byMid: make(map[string]*uplink), declared: make(map[uint32]declaredSource),
-		bySSRC: make(map[uint32]*sfu.DownTrack),
+		bySSRC: make(map[uint32]*downRoute),
 	}
 	var count [128]int
 	for _, s := range sections {
@@ -52,10 +53,11 @@ func newRoutes(sections []*section) *routes {
 			r.addUplink(u, &count)
 		}
 		if d := s.down; d != nil && d.track != nil {
-			r.downs = append(r.downs, downRoute{d.track, d.reports})
-			r.bySSRC[d.track.SSRC()] = d.track
+			down := &downRoute{d.track, d.reports, d.mid}
+			r.downs = append(r.downs, down)
+			r.bySSRC[d.track.SSRC()] = down
 			if rtx := d.track.RTXSSRC(); rtx != 0 {
-				r.bySSRC[rtx] = d.track
+				r.bySSRC[rtx] = down
 			}
 		}
 	}

@@ -110,14 +110,17 @@ func (p *Peer) handleRTCP(raw []byte, at time.Time) {
 func (r *routes) reports(blocks []rtcp.ReceptionReport, at time.Time) {
 	for i := range blocks {
 		if d := r.bySSRC[blocks[i].SSRC]; d != nil {
-			d.HandleRTCP(&rtcp.ReceiverReport{Reports: blocks[i : i+1]}, at)
+			if d.mid != nil {
+				d.mid.confirmed.Store(true)
+			}
+			d.track.HandleRTCP(&rtcp.ReceiverReport{Reports: blocks[i : i+1]}, at)
 		}
 	}
 }
 
 func (r *routes) feedback(ssrc uint32, pkt rtcp.Packet, at time.Time) {
 	if d := r.bySSRC[ssrc]; d != nil {
-		d.HandleRTCP(pkt, at)
+		d.track.HandleRTCP(pkt, at)
 	}
 }
 

@@ -43,6 +43,7 @@ type downlink struct {
 	codec     sdp.Codec // as negotiated; zero before
 	track     *sfu.DownTrack
 	reports   *reportSchedule // of track; the tick owns what it points to
+	mid       *midWriter      // of track; nil outside Single mode
 }
 
 func sectionKind(k sfu.Kind) sdp.Kind {
