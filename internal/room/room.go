@@ -48,6 +48,7 @@ type Room struct {
 	speakers     speakers
 	lastQuality  time.Time
 	rpcs         map[string]chan *livekit.RpcResponse // server-originated RPCs by id
+	protocols    map[string]rememberedProtocol        // by identity
 }
 
 func newRoom(m *Manager, name string, rc *livekit.RoomConfiguration, now time.Time) *Room {
@@ -63,6 +64,7 @@ func newRoom(m *Manager, name string, rc *livekit.RoomConfiguration, now time.Ti
 		emptySince:   now,
 		speakers:     speakers{sent: map[string]*livekit.SpeakerInfo{}},
 		rpcs:         map[string]chan *livekit.RpcResponse{},
+		protocols:    map[string]rememberedProtocol{},
 		info: &livekit.Room{
 			Sid: sid, Name: name,
 			EmptyTimeout:     uint32(m.cfg.EmptyTimeout / time.Second),

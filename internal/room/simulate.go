@@ -36,16 +36,45 @@ func (r *Room) vanish(p *Participant) {
 	r.remove(p, livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RECONNECT, false)
 }
 
-// switchProtocol makes the client come back over another transport protocol:
-// it resumes with an ICE restart, and the answer offers only that protocol.
+// protocolMemory is how long a participant's transport protocol is remembered
+// after it left, so that it comes back over the same.
+const protocolMemory = time.Minute
+
+// rememberedProtocol is what an identity was switched to, and until when.
+type rememberedProtocol struct {
+	name  string // of sdp candidates: "tcp", or "" for all
+	until time.Time
+}
+
+// switchProtocol makes the client come back over another transport protocol.
+// Browsers do so by a full reconnect of their own, others by the resume asked
+// for here; both find only that protocol in the answer.
 func (r *Room) switchProtocol(p *Participant, proto livekit.CandidateProtocol) {
 	only := ""
 	if proto != livekit.CandidateProtocol_UDP {
 		only = "tcp"
 	}
+	r.protocols[p.identity] = rememberedProtocol{only, time.Now().Add(protocolMemory)}
+	p.setProtocol(only)
+	p.send(leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RESUME))
+}
+
+// recallProtocol applies what the identity was switched to before. Actor.
+func (r *Room) recallProtocol(p *Participant, now time.Time) {
+	for identity, m := range r.protocols {
+		if now.After(m.until) {
+			delete(r.protocols, identity)
+		}
+	}
+	if m, ok := r.protocols[p.identity]; ok {
+		p.setProtocol(m.name)
+	}
+}
+
+// setProtocol restricts the candidates offered from now on.
+func (p *Participant) setProtocol(only string) {
 	p.up.SetProtocol(only)
 	if p.down != p.up {
 		p.down.SetProtocol(only)
 	}
-	p.send(leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RESUME))
 }
