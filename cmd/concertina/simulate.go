@@ -164,7 +164,7 @@ func writeReports(cmd *cli.Command, sc sim.Scenario, reports []sim.Report) error
 		_, err := fmt.Fprint(out, reports[0].Text(sim.TextOptions{Rows: int(cmd.Int("rows")), Log: cmd.Bool("log") || sc.Log}))
 		return err
 	}
-	_, err := fmt.Fprintf(out, "%s · seed %d · %v\n\n%s", sc.Name, sc.Seed, sc.Duration, sim.FiguresText(reports))
+	_, err := fmt.Fprintf(out, "%s · seed %d\n\n%s", sc.Name, sc.Seed, sim.FiguresText(reports))
 	return err
 }
 

@@ -12,6 +12,10 @@ import (
 func (c *call) participant() error {
 	room, _ := c.s.Room(c.r.Room)
 	c.d.Load = c.load(room)
+	if c.p.SortBy == SortRooms || c.p.SortBy == SortRandom {
+		// These say nothing about where in a room one more participant fits.
+		c.p.SortBy = SortCPULoad
+	}
 	if c.r.Node != "" || room.Pin != "" {
 		// A pinned room does not spill.
 		c.d.Existing = len(room.Shares) > 0

@@ -148,6 +148,9 @@ func (d Decision) Events(r Request, p Policy, mp cluster.Policy) []cluster.Event
 		return []cluster.Event{d.roomPlaced(r, p, mp)}
 	case KindParticipant:
 		join := cluster.ParticipantPlaced{At: r.At, Room: r.Room, Node: d.Node, Load: d.Load, Ramp: r.Ramp}
+		if d.Spilled {
+			join.Load.Rooms = 1 // the node has one room more
+		}
 		if d.Spilled || d.Existing {
 			return []cluster.Event{join}
 		}

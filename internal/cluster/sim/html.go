@@ -32,7 +32,7 @@ func HTML(reports []Report) (string, error) {
 	if len(reports) > 0 {
 		r := reports[0]
 		p.Title = r.Name
-		p.Subtitle = fmt.Sprintf("%s, %v from %s, seed %d", plural(len(reports), "policy", "policies"), r.Duration, r.Start.Format("Monday 2 January 2006 15:04"), r.Seed)
+		p.Subtitle = fmt.Sprintf("%s, %s from %s, seed %d", plural(len(reports), "policy", "policies"), words(r.Duration), r.Start.Format("Monday 2 January 2006 15:04"), r.Seed)
 		p.Limits = r.Limits
 	}
 	for _, f := range figureRows() {
@@ -106,6 +106,7 @@ type level struct {
 type mark struct {
 	Text string
 	At   float64
+	Last bool
 }
 
 // The drawing area inside the viewBox of 960 × 240.
@@ -113,6 +114,7 @@ const (
 	chartLeft, chartRight = 46.0, 950.0
 	chartTop, chartBottom = 12.0, 212.0
 	maxEventLines         = 400
+	smallTotal            = 300.0 // percent; up to it the total load is drawn with the average
 	maxMarks              = 12
 )
 
@@ -167,15 +169,21 @@ func pointsOf(r Report, rows []Row) [][]any {
 }
 
 func loadPanel(r Report, rows []Row) panel {
-	top := 100.0
+	top, total := 100.0, 0.0
 	for _, row := range rows {
-		top = max(top, row.AvgLoad)
+		top, total = max(top, row.AvgLoad), max(total, row.TotalLoad)
+	}
+	if total <= smallTotal {
+		top = max(top, total)
 	}
 	a := axes{r.Duration, nice(top)}
 	p := panel{Ticks: ticks(a, "%"), Hours: hours(r, a)}
 	line := func(v func(Row) float64) string { return steps(rows, a, v) }
 	p.Lines = []shape{{"avg", line(func(x Row) float64 { return x.AvgLoad }), "average load"}}
 	p.Areas = []shape{{"avg-area", closed(rows, a, func(x Row) float64 { return x.AvgLoad }, func(Row) float64 { return 0 }), ""}}
+	if total <= smallTotal {
+		p.Lines = append(p.Lines, shape{"total", line(func(x Row) float64 { return x.TotalLoad }), "total load"})
+	}
 	if r.Limits.Scaling {
 		p.Levels = []level{
 			{"limit", "max load " + number(r.Limits.MaxLoad) + " %", a.y(r.Limits.MaxLoad)},
@@ -277,7 +285,7 @@ func ticks(a axes, unit string) []mark {
 	}
 	var out []mark
 	for v := 0.0; v <= a.top+1e-9; v += step {
-		out = append(out, mark{number(v) + unit, a.y(v)})
+		out = append(out, mark{Text: number(v) + unit, At: a.y(v)})
 	}
 	return out
 }
@@ -298,7 +306,7 @@ func hours(r Report, a axes) []mark {
 	}
 	var out []mark
 	for t := time.Duration(0); t <= r.Duration; t += step {
-		out = append(out, mark{r.clock(t), a.x(t)})
+		out = append(out, mark{Text: r.clock(t), At: a.x(t), Last: t+step > r.Duration})
 	}
 	return out
 }

@@ -58,6 +58,7 @@ ol { list-style: none; margin: 8px 0 0; padding: 0; max-height: 340px; overflow:
 ol li { display: flex; gap: 12px; padding: 3px 0; border-bottom: 1px solid var(--grid); }
 ol time { color: var(--soft); flex: none; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; }
+@media (max-width: 640px) { td small { display: none; } main { padding: 18px 10px 40px; } section { padding: 14px 12px; } }
 </style>
 </head>
 <body>
@@ -120,7 +121,7 @@ for (const s of document.querySelectorAll("section.report")) {
 </html>
 {{define "panel"}}<svg viewBox="0 0 960 234" role="img">
 {{range .Ticks}}<line class="grid" x1="46" x2="950" y1="{{.At}}" y2="{{.At}}"/><text x="40" y="{{.At}}" dy="4" text-anchor="end">{{.Text}}</text>
-{{end}}{{range .Hours}}<text x="{{.At}}" y="229" text-anchor="middle">{{.Text}}</text>
+{{end}}{{range .Hours}}<text x="{{.At}}" y="229" text-anchor="{{if .Last}}end{{else}}middle{{end}}">{{.Text}}</text>
 {{end}}{{range .Areas}}<path class="{{.Class}}" d="{{.Path}}"/>
 {{end}}{{range .Levels}}<line class="{{.Class}}" x1="46" x2="950" y1="{{.Y}}" y2="{{.Y}}"/><text class="{{.Class}}" x="948" y="{{.Y}}" dy="-4" text-anchor="end">{{.Name}}</text>
 {{end}}{{range .Lines}}<path class="{{.Class}}" d="{{.Path}}"><title>{{.Name}}</title></path>

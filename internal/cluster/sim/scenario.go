@@ -65,6 +65,20 @@ type Variant struct {
 // span is a range of durations, drawn evenly.
 type span struct{ lo, hi time.Duration }
 
+// words writes a duration in its largest whole unit.
+func words(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day && d%day == 0:
+		return itoa(int(d/day)) + " days"
+	case d >= time.Hour && d%time.Hour == 0:
+		return itoa(int(d/time.Hour)) + " h"
+	case d >= time.Minute && d%time.Minute == 0:
+		return itoa(int(d/time.Minute)) + " min"
+	}
+	return d.String()
+}
+
 func (s span) draw(r *rng) time.Duration {
 	if s.hi <= s.lo {
 		return s.lo

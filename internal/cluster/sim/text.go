@@ -27,7 +27,7 @@ func (r Report) Text(o TextOptions) string {
 	if r.Policy != "" {
 		title += " · policy " + r.Policy
 	}
-	fmt.Fprintf(&b, "%s · seed %d · %v\n\n", title, r.Seed, r.Duration)
+	fmt.Fprintf(&b, "%s · seed %d · %s\n\n", title, r.Seed, words(r.Duration))
 	b.WriteString(r.chart(o.Width))
 	b.WriteByte('\n')
 	b.WriteString(r.table(o))
@@ -111,7 +111,12 @@ func figureRows() []figureRow {
 		return func(x Figures) string { return itoa(f(x)) }
 	}
 	one := func(f func(Figures) float64) func(Figures) string {
-		return func(x Figures) string { return fmt.Sprintf("%.1f", f(x)) }
+		return func(x Figures) string {
+			if v := f(x); v < 1000 {
+				return fmt.Sprintf("%.1f", v)
+			}
+			return fmt.Sprintf("%.0f", f(x))
+		}
 	}
 	return []figureRow{
 		{"sessions", count(func(f Figures) int { return f.Sessions }), false, "rooms placed at once"},
