@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -46,13 +47,18 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	cfg := transport.Default()
-	cfg.UDPPort, cfg.TCPPort, cfg.EnableLoopback = 0, -1, true
-	cfg.BindAddresses = []string{"127.0.0.1"}
 	cert, err := transport.NewCertificate(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newRigWith(t, cert)
+}
+
+func newRigWith(t testing.TB, cert tls.Certificate) *rig {
+	t.Helper()
+	cfg := transport.Default()
+	cfg.UDPPort, cfg.TCPPort, cfg.EnableLoopback = 0, -1, true
+	cfg.BindAddresses = []string{"127.0.0.1"}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	host, err := transport.NewHost(cfg, cert, slog.New(slog.DiscardHandler))
 	if err != nil {

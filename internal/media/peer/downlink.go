@@ -95,13 +95,23 @@ func (p *Peer) bind(s *section, d *downlink, c sdp.Codec, m sdp.Media) {
 		}
 		d.track.Close()
 	}
-	d.codec = c
+	d.codec, d.trackCodec, d.ids = c, trackCodec(&c, m.Codecs), extensionIDs(m.Extensions)
+	p.makeTrack(s, d)
+	track, bound := d.track, d.Bound
+	p.events.post(func() {
+		if bound != nil {
+			bound(track)
+		}
+	})
+}
+
+// makeTrack makes the down track of a negotiated section. The caller holds mu.
+func (p *Peer) makeTrack(s *section, d *downlink) {
 	params := sfu.DownTrackParams{
-		TrackID: d.TrackID, Subscriber: p.params.CNAME, SSRC: d.ssrc,
-		Codec: trackCodec(&c, m.Codecs), Extensions: extensionIDs(m.Extensions),
+		TrackID: d.TrackID, Subscriber: p.params.CNAME, SSRC: d.ssrc, Codec: d.trackCodec, Extensions: d.ids,
 		Writer: p.conn, CNAME: p.cname(d), Log: p.log,
 	}
-	if c.RTX != 0 {
+	if d.codec.RTX != 0 {
 		params.RTXSSRC = d.rtx
 	}
 	d.mid = nil
@@ -111,12 +121,6 @@ func (p *Peer) bind(s *section, d *downlink, c sdp.Codec, m sdp.Media) {
 	}
 	d.track = sfu.NewDownTrack(params)
 	d.reports = &reportSchedule{bound: time.Now()}
-	track, bound := d.track, d.Bound
-	p.events.post(func() {
-		if bound != nil {
-			bound(track)
-		}
-	})
 }
 
 // unbind takes a down track off its section; back says whether it waits for

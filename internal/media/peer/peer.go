@@ -225,6 +225,7 @@ type Peer struct {
 	asking       asking                 // Single
 	routes       atomic.Pointer[routes] // what packets are routed by
 
+	join     Join // of a resumed peer
 	router   router
 	feedback feedback
 	data     dataChannels

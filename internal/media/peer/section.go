@@ -41,9 +41,12 @@ type downlink struct {
 	Downlink
 	ssrc, rtx uint32
 	codec     sdp.Codec // as negotiated; zero before
-	track     *sfu.DownTrack
-	reports   *reportSchedule // of track; the tick owns what it points to
-	mid       *midWriter      // of track; nil outside Single mode
+	// trackCodec and ids are the same for the down track.
+	trackCodec sfu.Codec
+	ids        rtp.ExtensionIDs
+	track      *sfu.DownTrack
+	reports    *reportSchedule // of track; the tick owns what it points to
+	mid        *midWriter      // of track; nil outside Single mode
 }
 
 func sectionKind(k sfu.Kind) sdp.Kind {
