@@ -26,6 +26,7 @@ export async function startTarget({ env = {} } = {}) {
     return new Target({
       url: process.env.CONCERTINA_URL.replace(/\/$/, ''),
       udpPort: Number(process.env.CONCERTINA_UDP_PORT ?? 7882),
+      tcpPort: Number(process.env.CONCERTINA_TCP_PORT ?? 7881),
       metricsUrl: process.env.CONCERTINA_METRICS_URL,
     });
   }
@@ -36,7 +37,7 @@ export async function startTarget({ env = {} } = {}) {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const target = new Target({ url: `ws://127.0.0.1:${port}`, udpPort, child });
+  const target = new Target({ url: `ws://127.0.0.1:${port}`, udpPort, tcpPort, child });
   child.stdout.on('data', (chunk) => target.note(chunk));
   child.stderr.on('data', (chunk) => target.note(chunk));
   const started = performance.now();
@@ -55,8 +56,11 @@ export async function startTarget({ env = {} } = {}) {
   return target;
 }
 
+/** Builds the crowd of Go SDK participants and returns its path. */
+export const buildCrowd = () => build('crowd', join(repository, 'test', 'interop'), './cmd/crowd');
+
 /** Builds a Go command of this repository into out/ and returns its path. */
-export async function build(name, directory, pkg) {
+async function build(name, directory, pkg) {
   const out = join(suite, 'out');
   mkdirSync(out, { recursive: true });
   const binary = join(out, name);
@@ -67,10 +71,11 @@ export async function build(name, directory, pkg) {
 class Target {
   #lines = [];
 
-  constructor({ url, udpPort, metricsUrl, child }) {
+  constructor({ url, udpPort, tcpPort, metricsUrl, child }) {
     this.url = url;
     this.httpUrl = url.replace(/^ws/, 'http');
     this.udpPort = udpPort;
+    this.tcpPort = tcpPort;
     this.metricsUrl = metricsUrl ?? `${this.httpUrl}/metrics`;
     this.child = child;
     this.rooms = new RoomServiceClient(this.httpUrl, apiKey, apiSecret);

@@ -106,6 +106,22 @@ class Client {
     if (screen) await localParticipant.setScreenShareEnabled(true);
   }
 
+  /** Puts a steady tone on the microphone track; the fake device only beeps once a second. */
+  async speak() {
+    this.audio ??= new AudioContext();
+    this.tone = this.audio.createOscillator();
+    const destination = this.audio.createMediaStreamDestination();
+    this.tone.connect(destination);
+    this.tone.start();
+    await this.audio.resume();
+    await this.room.localParticipant.getTrackPublication('microphone').track.replaceTrack(destination.stream.getAudioTracks()[0]);
+  }
+
+  /** Ends the tone; what follows is silence. */
+  hush() {
+    this.tone.stop();
+  }
+
   async disconnect() {
     await this.room.disconnect();
     document.body.replaceChildren();

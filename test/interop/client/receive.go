@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ const maxLate = 64
 type Received struct {
 	Packets int           // RTP packets with a payload
 	Frames  int           // whole frames that are those of a recording, byte for byte
-	Strange int           // whole frames that are not
+	Strange int           // whole frames that are not, Opus silence apart
 	Lost    int           // sequence numbers that never came
 	Last    time.Time     // when the last whole frame came
 	Gap     time.Duration // the longest time between two whole frames
@@ -75,7 +76,13 @@ func (r *receiver) read(track *webrtc.TrackRemote) {
 	}
 }
 
+// silence begins an Opus frame that a server may put in where a track starts or is muted.
+var silence = []byte{0xf8, 0xff, 0xfe}
+
 func (r *receiver) frame(data []byte) {
+	if bytes.HasPrefix(data, silence) {
+		return
+	}
 	layer, ok := r.library.Recognise(data)
 	now := time.Now()
 	r.mu.Lock()
