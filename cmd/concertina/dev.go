@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/netip"
 	"os"
 
 	"github.com/urfave/cli/v3"
@@ -24,7 +23,7 @@ func devCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "port", Value: def.Port, Usage: "HTTP and WebSocket `PORT`; 0 picks one"},
 			&cli.StringSliceFlag{Name: "bind", Value: def.BindAddresses, Usage: "listen on `ADDRESS`; may be repeated"},
-			&cli.StringFlag{Name: "node-ip", Usage: "`ADDRESS` that clients send media to", DefaultText: "127.0.0.1 when bound to loopback"},
+			&cli.StringFlag{Name: "node-ip", Usage: "`ADDRESS` that clients send media to", DefaultText: "the addresses of this machine"},
 			&cli.IntFlag{Name: "rtc-udp-port", Value: def.RTC.UDPPort, Usage: "media `PORT`; 0 picks one"},
 			&cli.IntFlag{Name: "rtc-tcp-port", Value: def.RTC.TCPPort, Usage: "media over TCP `PORT`; 0 is off"},
 			&cli.StringFlag{Name: "log-level", Value: def.Logging.Level, Usage: "`LEVEL` debug, info, warn or error"},
@@ -53,9 +52,6 @@ func devConfig(cmd *cli.Command) (server.Config, error) {
 	}
 	if cmd.IsSet("bind") {
 		cfg.BindAddresses = cmd.StringSlice("bind")
-		if !allLoopback(cfg.BindAddresses) {
-			cfg.RTC.NodeIP = ""
-		}
 	}
 	if cmd.IsSet("node-ip") {
 		cfg.RTC.NodeIP = cmd.String("node-ip")
@@ -70,13 +66,4 @@ func devConfig(cmd *cli.Command) (server.Config, error) {
 		cfg.Logging.Level = cmd.String("log-level")
 	}
 	return cfg, cfg.Validate()
-}
-
-func allLoopback(addresses []string) bool {
-	for _, a := range addresses {
-		if ip, err := netip.ParseAddr(a); err != nil || !ip.IsLoopback() {
-			return false
-		}
-	}
-	return len(addresses) > 0
 }

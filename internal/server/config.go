@@ -73,13 +73,13 @@ func Default() Config {
 }
 
 // DefaultDev returns the configuration of a development server on loopback,
-// with the keys that every LiveKit guide uses.
+// with the keys that every LiveKit guide uses. Media also listens on the
+// machine's other addresses: Firefox ignores loopback candidates.
 func DefaultDev() Config {
 	c := Default()
 	c.Development = true
 	c.BindAddresses = []string{"127.0.0.1"}
 	c.Keys = map[string]string{auth.DevKey: auth.DevSecret}
-	c.RTC.NodeIP = "127.0.0.1"
 	c.RTC.EnableLoopbackCandidate = true
 	return c
 }

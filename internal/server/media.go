@@ -32,7 +32,7 @@ func transportConfig(cfg Config) transport.Config {
 	if c.TCPPort == 0 {
 		c.TCPPort = -1
 	}
-	c.BindAddresses = cfg.BindAddresses
+	// bind_addresses is about HTTP, as in LiveKit: media has interfaces and ips.
 	c.NodeIP, c.UseExternalIP = cfg.RTC.NodeIP, cfg.RTC.UseExternalIP
 	c.EnableLoopback = cfg.RTC.EnableLoopbackCandidate
 	if len(cfg.RTC.STUNServers) > 0 {
