@@ -233,6 +233,9 @@ func (p *Peer) planMedia(pl *planned) {
 	}
 	m.Codecs = p.policy.SelectFeedback(m.Codecs, up, down)
 	m.Extensions = p.policy.SelectExtensions(o, up, down)
+	if s := pl.section; down && !up && s.down == pl.down && s.down.track != nil {
+		m.Extensions = slices.DeleteFunc(m.Extensions, func(e sdp.Extension) bool { return !slices.Contains(s.extensions, e) })
+	}
 	m.Direction = sdp.NewDirection(down, up)
 	if !down {
 		return
@@ -294,6 +297,7 @@ func (p *Peer) settle(a *answerPlan) {
 			begun = append(begun, pl.up)
 		}
 		if pl.down != nil {
+			s.extensions = pl.media.Extensions
 			p.bind(s, pl.down, pl.codec, pl.media)
 		}
 	}

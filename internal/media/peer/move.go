@@ -82,7 +82,7 @@ func (p *Peer) sessionState() SessionState {
 	for _, sec := range p.sections {
 		st := SectionState{
 			Mid: sec.mid, Kind: sec.kind, Rejected: sec.rejected, Answered: sec.answered, Sending: sec.sending,
-			Used: sec.used, Receivable: sec.receivable, Offered: sec.offered,
+			Used: sec.used, Receivable: sec.receivable, Extensions: sec.extensions, Offered: sec.offered,
 		}
 		if sec.up != nil {
 			st.Up = sec.up.state()
@@ -123,8 +123,7 @@ func (d *downlink) state() *DownlinkState {
 
 // Prepare makes a peer from a [Peer.Snapshot] that waits for [Peer.Resume]: it
 // can answer the client's ICE restart and holds what arrives, but has no keys.
-// Its tracks are announced by OnTrack at once, its down tracks by join with
-// Resume.
+// Its tracks are announced by OnTrack and join when it is resumed.
 func Prepare(params Params, s SessionState, join Join) (*Peer, error) {
 	return restore(params, s, join, params.Host.Prepare)
 }
@@ -202,12 +201,11 @@ func restore(params Params, s SessionState, join Join, connect func(transport.Pa
 	return p, nil
 }
 
-// restoreSection makes a section with its tracks and announces what the client
-// sends on it. The caller holds mu.
+// restoreSection makes a section with its tracks. The caller holds mu.
 func (p *Peer) restoreSection(s *SectionState) *section {
 	sec := &section{
 		mid: s.Mid, kind: s.Kind, rejected: s.Rejected, answered: s.Answered, sending: s.Sending,
-		used: s.Used, receivable: s.Receivable, offered: s.Offered,
+		used: s.Used, receivable: s.Receivable, extensions: s.Extensions, offered: s.Offered,
 	}
 	if u := s.Up; u != nil {
 		sec.up = &uplink{
@@ -216,8 +214,6 @@ func (p *Peer) restoreSection(s *SectionState) *section {
 		}
 		if u.Decided {
 			sec.up.decide(p, &u.Codecs[0])
-			track := sec.up.public()
-			p.events.post(func() { p.params.Handler.OnTrack(track) })
 		}
 	}
 	if s.Down != nil {
@@ -274,7 +270,7 @@ func (p *Peer) restoreTracks(s *SessionState) {
 	p.publishRoutes()
 }
 
-// resumed hands out the down tracks once the connection can carry them.
+// resumed hands out the tracks once the connection can carry them.
 func (p *Peer) resumed(s *SessionState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -282,6 +278,10 @@ func (p *Peer) resumed(s *SessionState) {
 		p.taken[ssrc] = struct{}{}
 	}
 	for _, sec := range p.sections {
+		if sec.up != nil && sec.up.receiver != nil {
+			track := sec.up.public()
+			p.events.post(func() { p.params.Handler.OnTrack(track) })
+		}
 		if d := sec.down; d != nil && d.track != nil {
 			track, bound := d.track, d.Bound
 			p.events.post(func() { bound(track) })

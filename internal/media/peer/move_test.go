@@ -87,6 +87,17 @@ func TestMove(t *testing.T) {
 	}
 	c.negotiate(a, nil)
 	mine := waitTrack(t, aEvents, sfu.Video)
+
+	// Somebody who watches the one that moves.
+	view, viewEvents := nodeA.peer(Subscriber, nil)
+	viewer := newClient(t)
+	watching := make(chan *sfu.DownTrack, 1)
+	view.Subscribe(Downlink{TrackID: "TR_mine", StreamID: "PA|mine", Kind: sfu.Video, Codecs: []string{mine.Mime}, Bound: func(d *sfu.DownTrack) {
+		mine.Receiver.AddDownTrack(d)
+		watching <- d
+	}})
+	viewer.answer(view, viewEvents)
+	eventually(t, "media at the one who watches", func() bool { return viewer.got("TR_mine") > 20 })
 	eventually(t, "media both ways", func() bool {
 		return c.got("TR_video") > 20 && c.got("TR_audio") > 20 && mine.Receiver.Stats().Layers[1].Packets > 40
 	})
@@ -109,10 +120,6 @@ func TestMove(t *testing.T) {
 		t.Errorf("the new node answers with %v", answer.MidToTrack)
 	}
 	eventually(t, "nomination of the new node", func() bool { return b.State() == transport.StateConnecting })
-	moved := waitTrack(t, bEvents, sfu.Video)
-	if moved.TrackID != "cid-mine" || moved.Mid != mine.Mid || len(moved.Rids) != 2 {
-		t.Errorf("uplink %+v, was %+v", moved, mine)
-	}
 	state, err := a.Export()
 	if err != nil {
 		t.Fatal(err)
@@ -120,6 +127,12 @@ func TestMove(t *testing.T) {
 	if err := b.Resume(roundTrip(t, state)); err != nil {
 		t.Fatal(err)
 	}
+	moved := waitTrack(t, bEvents, sfu.Video)
+	if moved.TrackID != "cid-mine" || moved.Mid != mine.Mid || len(moved.Rids) != 2 {
+		t.Errorf("uplink %+v, was %+v", moved, mine)
+	}
+	moved.Receiver.AddDownTrack(<-watching)
+	watched := viewer.got("TR_mine")
 	<-joined
 	<-joined
 	eventually(t, "connection", func() bool { return b.State() == transport.StateConnected })
@@ -128,6 +141,7 @@ func TestMove(t *testing.T) {
 		return c.got("TR_video") > before["TR_video"]+20 && c.got("TR_audio") > before["TR_audio"]+20
 	})
 	eventually(t, "the uplink at the new node, without a mid", func() bool { return moved.Receiver.Stats().Layers[1].Packets > 20 })
+	eventually(t, "media at the one who watches, after the move", func() bool { return viewer.got("TR_mine") > watched+20 })
 	if s := b.Stats(); s.Unrouted != 0 || s.Uplinks != 1 || s.Downlinks != 2 {
 		t.Errorf("stats %+v", s)
 	}

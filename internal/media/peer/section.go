@@ -24,6 +24,9 @@ type section struct {
 	used              bool // has carried a down track
 	// receivable is set while the client's last offer lets us send (Single).
 	receivable bool
+	// extensions are those negotiated with the present down track: a client makes
+	// its receiver anew when they change, and needs a key frame then.
+	extensions []sdp.Extension
 	// offered is what we last offered (Subscriber).
 	offered []sdp.Codec
 }

@@ -47,9 +47,10 @@ type SectionState struct {
 	Kind                        sdp.Kind
 	Rejected, Answered, Sending bool
 	Used, Receivable            bool
-	Offered                     []sdp.Codec    `json:",omitempty"`
-	Up                          *UplinkState   `json:",omitempty"`
-	Down                        *DownlinkState `json:",omitempty"`
+	Extensions                  []sdp.Extension `json:",omitempty"`
+	Offered                     []sdp.Codec     `json:",omitempty"`
+	Up                          *UplinkState    `json:",omitempty"`
+	Down                        *DownlinkState  `json:",omitempty"`
 }
 
 // UplinkState is a track the client sends.
