@@ -140,7 +140,11 @@ func (p *Peer) plan(offer *sdp.Session, wishes map[string]wish) *answerPlan {
 		} else {
 			pl.section = &section{mid: o.Mid, kind: o.Kind}
 		}
-		if o.Kind == sdp.Application || o.Rejected {
+		if o.Kind == sdp.Application {
+			pl.media.MaxMessageSize = maxMessageSize
+			continue
+		}
+		if o.Rejected {
 			continue
 		}
 		p.planUp(pl, wishes[o.Mid])

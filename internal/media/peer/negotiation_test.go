@@ -120,6 +120,9 @@ func TestSingleKeepsOrder(t *testing.T) {
 	if len(a.MidToTrack) != 6 {
 		t.Errorf("%d tracks in the first six sections", len(a.MidToTrack))
 	}
+	if !strings.Contains(a.SDP, fmt.Sprint("a=max-message-size:", maxMessageSize)) {
+		t.Error("the client is told another limit than the transport has")
+	}
 	ask := <-e.asks
 	if ask != [2]int{7, 7} {
 		t.Fatalf("asked for %v, want seven of each", ask)
