@@ -67,11 +67,11 @@ const maxTrend = 2.0
 // wantForecast expects what the same time brought on the days before, scaled
 // by how today compares with them so far.
 func wantForecast(in input) (int, string) {
-	lead := in.p.Forecast.Lead
+	mp, h := in.s.Policy(), in.s.Scaling().History
+	lead := min(in.p.Forecast.Lead, mp.HistorySeason)
 	if lead <= 0 {
 		return 0, ""
 	}
-	mp, h := in.s.Policy(), in.s.Scaling().History
 	here, ok := h.At(in.now, mp)
 	if !ok {
 		return 0, ""

@@ -309,6 +309,9 @@ func Rewrite(file, text string, run func(c *Command) string) (string, error) {
 	for i := range commands {
 		c := &commands[i]
 		copyTo(c.Line)
+		if text := out.String(); text[len(text)-1] != '\n' {
+			out.WriteByte('\n') // the file ends without one
+		}
 		got := strings.TrimRight(run(c), "\n")
 		if c.expects {
 			for strings.TrimSpace(lines[next]) != expectMark {

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -175,6 +176,11 @@ func (p *parser) setting(c *script.Command) error {
 		r.Text("names", &names)
 		if names != "" {
 			sc.Fleet.Names = strings.Split(names, ",")
+			for i, n := range sc.Fleet.Names {
+				if n == "" || slices.Contains(sc.Fleet.Names[:i], n) {
+					return c.Errorf("names=%s has an empty name, or one twice", names)
+				}
+			}
 		}
 		if !(sc.Fleet.CPUs > 0 && sc.Fleet.CPUs <= 1e4) {
 			return c.Errorf("cpus=%v is not above 0", sc.Fleet.CPUs)

@@ -20,6 +20,8 @@ func TestParseErrors(t *testing.T) {
 		{"start yesterday", `f.txt:1: start: "yesterday" is not a time like 2026-03-02T00:00:00Z`},
 		{"nodes many", `f.txt:1: nodes: "many" is not a number from 0 to 10000000`},
 		{"nodes 3 cpus=0", "f.txt:1: nodes: cpus=0 is not above 0"},
+		{"nodes 2 names=a,,b", "f.txt:1: nodes: names=a,,b has an empty name, or one twice"},
+		{"nodes 2 names=a,a", "f.txt:1: nodes: names=a,a has an empty name, or one twice"},
 		{"nodes 3 cpu=4", "f.txt:1: nodes: unknown option cpu"},
 		{"nodes 3 cpus=four", "f.txt:1: nodes: cpus=four is not a number"},
 		{"launch takes=5m..2m", "f.txt:1: launch: takes=5m..2m is not a duration like 5s, or a range like 5s..10s"},
@@ -284,7 +286,7 @@ func FuzzParseTrace(f *testing.F) {
 
 // FuzzReplay: no text makes the replay panic.
 func FuzzReplay(f *testing.F) {
-	sc := parse(f, "duration 1m\nnodes 2 cpus=1\nautoscale max=3 min=1\nsessions 3 over=30s cpu=1")
+	sc := parse(f, "duration 4s\ntick 3s\nnodes 1 cpus=1\nautoscale max=3 min=1\nsessions 1 over=1s cpu=1")
 	var log strings.Builder
 	if _, err := Run(sc, func(line []byte) { log.Write(line) }); err != nil {
 		f.Fatal(err)

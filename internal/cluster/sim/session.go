@@ -10,8 +10,26 @@ import (
 	"github.com/concertina-rtc/concertina/internal/cluster/placement"
 )
 
+// unique gives every session, room of joins and job a name of its own, whatever
+// the scenario calls them.
+func (e *engine) unique(a *arrival) {
+	e.m.arrivals++
+	switch {
+	case a.again:
+	case a.what == aJoin:
+		a.room = "joins/" + a.room
+	case a.what == aAgent:
+		a.room += "#" + itoa(e.m.arrivals)
+	default:
+		if _, taken := e.state.Room(a.room); taken {
+			a.room += "#" + itoa(e.m.arrivals)
+		}
+	}
+}
+
 // arrive places a piece of work and starts it, or counts it as rejected.
 func (e *engine) arrive(a arrival) {
+	e.unique(&a)
 	r, ok := e.request(a)
 	if !ok {
 		return
@@ -52,8 +70,7 @@ func (e *engine) request(a arrival) (placement.Request, bool) {
 	case aSession:
 		r.Kind = placement.KindRoom
 	case aJoin:
-		e.m.arrivals++
-		r.Kind, r.ID = placement.KindParticipant, "p"+strconv.Itoa(e.m.arrivals)
+		r.Kind, r.ID = placement.KindParticipant, "p"+itoa(e.m.arrivals)
 	case aAgent:
 		r.Kind, r.ID, r.Room = placement.KindAgent, a.room, ""
 		r.Load = cluster.Demand{CPU: cpu}
