@@ -59,6 +59,7 @@ func TestScenarios(t *testing.T) {
 //	decide                    prints the plan and its explanation
 //	tick                      prints the plan and carries it out
 //	event                     prints the autoscaling event
+//	grid NODES STEP TOTAL     prints the target for every total and number of nodes
 //	order                     prints the drain order
 type world struct {
 	*clustertest.World
@@ -78,6 +79,14 @@ func (w *world) run(c *script.Command) (string, bool) {
 		return printPlan(p) + e.String(), true
 	case "tick":
 		return w.tick(), true
+	case "grid":
+		var n [3]int
+		for i, a := range c.Args {
+			if _, err := fmt.Sscan(a, &n[i]); err != nil {
+				return "error: " + err.Error(), true
+			}
+		}
+		return grid(w.policy, n[0], n[1], n[2]), true
 	case "event":
 		p, e := Decide(w.State, w.policy, w.Now)
 		out, err := json.MarshalIndent(NewEvent(w.State, p, e, "MY_CLUSTER"), "", "  ")

@@ -60,6 +60,7 @@ func TestScenarios(t *testing.T) {
 //	put …                          the same, carried out, printed in one line
 //	burst room|participant|agent N places N at once, prints where they went
 //	reserve ID …                   asks for a reservation
+//	matrix NAME                    places a room under every selector and sort order
 //	fits NODE                      asks whether all would fit without the node
 type world struct {
 	*clustertest.World
@@ -81,6 +82,8 @@ func (w *world) run(c *script.Command) (string, bool) {
 		out, err = w.burst(c)
 	case "reserve":
 		out, err = w.reserve(c)
+	case "matrix":
+		out = w.matrix(c)
 	case "fits":
 		out, err = w.fits(c)
 	default:
@@ -254,4 +257,44 @@ func (w *world) fits(c *script.Command) (string, error) {
 		fmt.Fprintf(&b, "blocked: %s\n", strings.ReplaceAll(e.Outcome, `\x00moved`, ""))
 	}
 	return b.String(), nil
+}
+
+func (w *world) matrix(c *script.Command) string {
+	var b strings.Builder
+	for _, kind := range []Selector{SelectAny, SelectCPULoad, SelectSysLoad} {
+		for _, sort := range SortOrders() {
+			p := w.policy
+			p.Kind, p.SortBy = kind, sort
+			d, e, err := Place(w.State, Request{Kind: KindRoom, At: w.Now, Room: c.Args[0]}, p)
+			if err != nil {
+				fmt.Fprintf(&b, "%s %s: %v\n", kind, sort, err)
+				continue
+			}
+			fmt.Fprintf(&b, "%-8s %-12s %s of %d eligible, %d tie: %s, score %.4g\n", kind, sort, d.Node, e.Eligible, e.Ties, d.Tier, e.Candidates[0].Score)
+		}
+	}
+	return b.String()
+}
+
+func ExamplePlace() {
+	w := clustertest.New()
+	for id, cpu := range map[string]float64{"a": 40, "b": 95, "c": 20} {
+		w.Must(
+			cluster.NodeAdded{At: w.Now, Node: cluster.Node{ID: id, CPUs: 4}},
+			cluster.NodeStatusChanged{At: w.Now, Node: id, Status: cluster.StatusRunning},
+			cluster.LoadReported{At: w.Now, Node: id, Load: cluster.Load{Version: 1, CPU: cpu}},
+		)
+	}
+	_, why, err := Place(w.State, Request{Kind: KindRoom, At: w.Now, Room: "lobby"}, DefaultPolicy())
+	if err != nil {
+		panic(err)
+	}
+	fmt.Print(why)
+	// Output:
+	// room "lobby" goes to c
+	// rule: kind cpuload, sort_by cpuload, cpu_load_limit 0.9
+	// considered 3, eligible 2
+	// → c: eligible, score 20
+	//   a: eligible, score 40
+	// ✗ b: CPU load 0.95 is not below 0.9
 }

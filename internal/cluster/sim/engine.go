@@ -112,6 +112,9 @@ func (e *engine) begin() {
 		e.timers.push(0, evTick, 0)
 	}
 	e.timers.push(0, evSample, 0)
+	for i, b := range e.sc.booked {
+		e.timers.push(int64(b.at), evReserve, int32(i))
+	}
 	for i, f := range e.sc.faults {
 		e.timers.push(int64(f.at), evFault, int32(i))
 	}
@@ -154,6 +157,8 @@ func (e *engine) handle(ev event) {
 		e.fault(e.sc.faults[ev.ref])
 	case evDetected:
 		e.detected(ev.ref)
+	case evReserve:
+		e.reserve(int(ev.ref))
 	case evEnd:
 		e.ended(ev.ref, ev.at)
 	case evReport:

@@ -6,12 +6,16 @@ import (
 
 // Figures are what policies are compared by.
 type Figures struct {
-	Sessions       int     `json:"sessions"`        // rooms placed at once
-	Joins          int     `json:"joins"`           // participants placed one by one
-	Agents         int     `json:"agents"`          // agent jobs placed
-	Rejected       int     `json:"rejected"`        // found no place
-	Spills         int     `json:"spills"`          // rooms that went to a further node
-	Interrupted    int     `json:"interrupted"`     // participants cut off by a crash
+	Sessions    int `json:"sessions"`    // rooms placed at once
+	Joins       int `json:"joins"`       // participants placed one by one
+	Agents      int `json:"agents"`      // agent jobs placed
+	Rejected    int `json:"rejected"`    // found no place
+	Spills      int `json:"spills"`      // rooms that went to a further node
+	Interrupted int `json:"interrupted"` // participants cut off by a crash
+
+	Reservations        int `json:"reservations,omitempty"` // admitted
+	ReservationsRefused int `json:"reservations_refused,omitempty"`
+
 	Launches       int     `json:"launches"`        // nodes, the first ones too
 	LaunchFailures int     `json:"launch_failures"` // of them
 	Cancels        int     `json:"cancels"`         // launches that were not wanted any more

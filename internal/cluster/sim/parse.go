@@ -103,6 +103,8 @@ func (p *parser) command(c *script.Command) error {
 		return p.trace(c)
 	case "crash", "silence":
 		return p.fault(c)
+	case "reserve":
+		return p.reserve(c)
 	}
 	return c.Errorf("unknown command")
 }
@@ -409,6 +411,27 @@ func (p *parser) fault(c *script.Command) error {
 	}
 	p.sc.faults = append(p.sc.faults, f)
 	return firstOf(r.Err(), c.WantArgs())
+}
+
+// reserve reads a reservation for a room of joins.
+func (p *parser) reserve(c *script.Command) error {
+	b := booking{lasts: time.Hour, participants: 10}
+	if err := p.arg(c, &b.room); err != nil {
+		return err
+	}
+	b.room = joinsPrefix + b.room
+	r := script.Reader{Command: c}
+	r.Duration("at", &b.at)
+	r.Duration("from", &b.from)
+	r.Duration("for", &b.lasts)
+	r.Int("participants", &b.participants)
+	b.publishers = b.participants
+	r.Int("publishers", &b.publishers)
+	if b.at < 0 || b.from < b.at || b.lasts <= 0 || b.participants < 1 || b.participants > maxCount || b.publishers < 0 || b.publishers > b.participants {
+		return c.Errorf("a value is out of range")
+	}
+	p.sc.booked = append(p.sc.booked, b)
+	return r.Err()
 }
 
 // WithPolicy returns the scenario under another pair of policies.

@@ -46,6 +46,8 @@ func TestParseErrors(t *testing.T) {
 		{"day days=0", "f.txt:1: day: a value is out of range"},
 		{"crash count=0", "f.txt:1: crash: a value is out of range"},
 		{"silence for=0s", "f.txt:1: silence: a value is out of range"},
+		{"reserve r from=1h at=2h", "f.txt:1: reserve: a value is out of range"},
+		{"reserve r participants=x", "f.txt:1: reserve: participants=x is not a whole number"},
 		{"trace x.csv", "f.txt:1: trace: no such trace"},
 		{"trace bad.csv", `bad.csv:2: duration "x" is not a number`},
 		{"model stale=0s", "f.txt:1: model: stale_after: 0s is not above zero"},

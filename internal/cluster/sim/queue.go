@@ -10,6 +10,7 @@ const (
 	evLaunched               // a launch completes
 	evFault                  // something goes wrong
 	evDetected               // a crash is noticed
+	evReserve                // capacity is asked for ahead
 	evEnd                    // a session ends
 	evArrival                // a session starts (kept outside the queue)
 	evReport                 // a node reports

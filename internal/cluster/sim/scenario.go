@@ -33,6 +33,7 @@ type Scenario struct {
 
 	work    []source
 	faults  []fault
+	booked  []booking
 	Workers bool // every node runs an agent worker
 }
 
@@ -92,6 +93,13 @@ type fault struct {
 	node   string // empty: a running node, drawn
 	count  int
 	silent time.Duration // reports are lost for this long; 0: the node crashes
+}
+
+// booking is a reservation that is asked for at a time.
+type booking struct {
+	at, from, lasts          time.Duration
+	room                     string
+	participants, publishers int
 }
 
 // NewScenario returns a scenario without work: two nodes of 4 CPUs for an hour.

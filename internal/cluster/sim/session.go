@@ -10,6 +10,24 @@ import (
 	"github.com/concertina-rtc/concertina/internal/cluster/placement"
 )
 
+// joinsPrefix keeps the rooms of joins apart from the sessions.
+const joinsPrefix = "joins/"
+
+// reserve asks for a reservation.
+func (e *engine) reserve(n int) {
+	b := e.sc.booked[n]
+	r, _, err := placement.Reserve(e.state, cluster.Reservation{
+		ID: "v" + itoa(n+1), Room: b.room, Participants: b.participants, Publishers: b.publishers,
+		From: e.sc.Start.Add(b.from), Until: e.sc.Start.Add(b.from + b.lasts),
+	}, e.sc.Place, placement.Fleet{MaxNodes: e.sc.Autoscale.MaxNodes, NodeCPUs: e.sc.Fleet.CPUs}, e.at())
+	if err != nil {
+		e.m.ReservationsRefused++
+		return
+	}
+	e.m.Reservations++
+	e.apply(cluster.ReservationAdmitted{At: e.at(), Reservation: r})
+}
+
 // unique gives every session, room of joins and job a name of its own, whatever
 // the scenario calls them.
 func (e *engine) unique(a *arrival) {
@@ -17,7 +35,7 @@ func (e *engine) unique(a *arrival) {
 	switch {
 	case a.again:
 	case a.what == aJoin:
-		a.room = "joins/" + a.room
+		a.room = joinsPrefix + a.room
 	case a.what == aAgent:
 		a.room += "#" + itoa(e.m.arrivals)
 	default:

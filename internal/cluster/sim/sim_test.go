@@ -75,7 +75,7 @@ func run(t testing.TB, sc Scenario) Report {
 func TestBuiltins(t *testing.T) {
 	compare := map[string][]string{
 		"incident-joins": {"default", "plain"}, "incident-classes": {"default", "plain"}, "incident-agents": {"default", "plain"},
-		"live-event": {"default", "reactive", "plain"}, "school-week": {"default", "forecast", "calendar", "careful", "fixed"},
+		"exam": {"default", "booked"}, "live-event": {"default", "reactive", "plain"}, "school-week": {"default", "forecast", "calendar", "careful", "fixed"},
 	}
 	for _, b := range Builtins() {
 		if b.Name == "big-day" {
@@ -87,7 +87,7 @@ func TestBuiltins(t *testing.T) {
 				t.Error("no name")
 			}
 			sc := builtin(t, b.Name)
-			out := run(t, sc).Text(TextOptions{Rows: 13, Log: sc.Log})
+			out := run(t, sc).Text(TextOptions{Rows: 25, Log: true})
 			if names := compare[b.Name]; names != nil {
 				reports, err := Compare(sc, names)
 				if err != nil {
@@ -162,7 +162,7 @@ func TestIncidents(t *testing.T) {
 				t.Errorf("the plain rule gives %.2f × the mean: the scenario shows nothing", r.Figures.Spread)
 			}
 			for _, sort := range placement.SortOrders() {
-				for seed := range uint64(10) {
+				for seed := range uint64(5) {
 					sc := base
 					sc.Seed, sc.Place.SortBy = seed, sort
 					r := run(t, sc)
@@ -316,13 +316,30 @@ func TestCosts(t *testing.T) {
 
 // The forecast, judged on the same days: less overload than the default.
 func TestForecastIsWorthIt(t *testing.T) {
-	reports, err := Compare(builtin(t, "school-week"), []string{"default", "forecast"})
+	sc := builtin(t, "school-week")
+	sc.Duration = 72 * time.Hour
+	reports, err := Compare(sc, []string{"default", "forecast"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d, f := reports[0].Figures, reports[1].Figures
 	if f.HotPersonMinutes > d.HotPersonMinutes*0.6 || f.NodeHours > d.NodeHours*1.2 {
 		t.Errorf("default %.0f person-minutes with %.0f node-hours, forecast %.0f with %.0f", d.HotPersonMinutes, d.NodeHours, f.HotPersonMinutes, f.NodeHours)
+	}
+}
+
+// A reservation is worth it: the nodes are there when the people come.
+func TestReservationIsWorthIt(t *testing.T) {
+	reports, err := Compare(builtin(t, "exam"), []string{"booked", "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	booked, not := reports[0].Figures, reports[1].Figures
+	if booked.Reservations != 3 || booked.ReservationsRefused != 1 || booked.Joins+booked.Rejected != not.Joins+not.Rejected {
+		t.Errorf("%+v", booked)
+	}
+	if not.HotPersonMinutes < 100 || booked.HotPersonMinutes > not.HotPersonMinutes/10 {
+		t.Errorf("%.0f person-minutes on overloaded nodes with reservations counted, %.0f without", booked.HotPersonMinutes, not.HotPersonMinutes)
 	}
 }
 

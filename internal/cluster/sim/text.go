@@ -137,6 +137,8 @@ func figureRows() []figureRow {
 		{"most nodes", count(func(f Figures) int { return f.PeakNodes }), true, ""},
 		{"most people", count(func(f Figures) int { return f.PeakPeople }), true, ""},
 		{"rooms spilled", count(func(f Figures) int { return f.Spills }), false, "to a further node"},
+		{"reservations", count(func(f Figures) int { return f.Reservations }), false, "admitted"},
+		{"reservations refused", count(func(f Figures) int { return f.ReservationsRefused }), false, ""},
 		{"crashes", count(func(f Figures) int { return f.Crashes }), false, ""},
 		{"people interrupted", count(func(f Figures) int { return f.Interrupted }), false, "by crashes"},
 	}
