@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
@@ -20,6 +21,8 @@ type Publication struct {
 	subs      map[*Participant]*Subscription
 	meter     *levelMeter // audio only
 	announced bool        // TrackSubscribed was sent
+	missing   string      // a codec that a viewer needs and the publisher does not send yet
+	requested time.Time   // when it was last asked for
 }
 
 // pendingTrack is an AddTrackRequest whose media is not negotiated yet.
@@ -63,12 +66,12 @@ func (r *Room) addTrack(p *Participant, req *livekit.AddTrackRequest) {
 		return
 	}
 	pt := &pendingTrack{info: newTrackInfo(req), cids: []string{req.Cid}}
-	for _, c := range req.SimulcastCodecs {
+	for i, c := range req.SimulcastCodecs {
 		if c.Cid != "" && !slices.Contains(pt.cids, c.Cid) {
 			pt.cids = append(pt.cids, c.Cid)
 		}
-		if c.Codec != "" {
-			p.preferCodec(firstOf(c.Cid, req.Cid), mimeOf(req.Type, c.Codec))
+		if cid := codecCID(req, i); cid != "" && c.Codec != "" {
+			p.preferCodec(cid, mimeOf(req.Type, c.Codec))
 		}
 	}
 	if req.Type == livekit.TrackType_AUDIO {
@@ -122,12 +125,12 @@ func (r *Room) addCodec(p *Participant, req *livekit.AddTrackRequest) {
 		p.preferCodec(cid, mime)
 		if i := codecIndex(pub.info, mime); i < 0 {
 			pub.info.Codecs = append(pub.info.Codecs, &livekit.SimulcastCodecInfo{
-				MimeType: mime, Cid: cid, Layers: c.Layers, VideoLayerMode: c.VideoLayerMode,
+				MimeType: mime, Cid: cid, Layers: lowestFirst(c.Layers), VideoLayerMode: c.VideoLayerMode,
 			})
 		} else {
 			pub.info.Codecs[i].Cid = cid
 			if len(c.Layers) > 0 {
-				pub.info.Codecs[i].Layers = c.Layers
+				pub.info.Codecs[i].Layers = lowestFirst(c.Layers)
 			}
 		}
 	}
@@ -139,7 +142,7 @@ func (r *Room) addCodec(p *Participant, req *livekit.AddTrackRequest) {
 func newTrackInfo(req *livekit.AddTrackRequest) *livekit.TrackInfo {
 	info := &livekit.TrackInfo{
 		Sid: newSID(trackPrefix(req)), Type: req.Type, Name: req.Name, Muted: req.Muted,
-		Width: req.Width, Height: req.Height, Source: req.Source, Layers: req.Layers,
+		Width: req.Width, Height: req.Height, Source: req.Source, Layers: lowestFirst(req.Layers),
 		DisableDtx: req.DisableDtx, DisableRed: req.DisableRed, Stereo: req.Stereo,
 		Encryption: req.Encryption, Stream: firstOf(req.Stream, streamOf(req.Source)),
 		BackupCodecPolicy: req.BackupCodecPolicy, AudioFeatures: slices.Clone(req.AudioFeatures),
@@ -152,19 +155,42 @@ func newTrackInfo(req *livekit.AddTrackRequest) *livekit.TrackInfo {
 	if req.DisableDtx && !slices.Contains(info.AudioFeatures, livekit.AudioTrackFeature_TF_NO_DTX) {
 		info.AudioFeatures = append(info.AudioFeatures, livekit.AudioTrackFeature_TF_NO_DTX)
 	}
-	for _, c := range req.SimulcastCodecs {
-		layers := c.Layers
+	for i, c := range req.SimulcastCodecs {
+		layers := lowestFirst(c.Layers)
 		if len(layers) == 0 {
-			layers = req.Layers
+			layers = lowestFirst(req.Layers)
 		}
 		info.Codecs = append(info.Codecs, &livekit.SimulcastCodecInfo{
-			MimeType: mimeOf(req.Type, c.Codec), Cid: firstOf(c.Cid, req.Cid), Layers: layers, VideoLayerMode: c.VideoLayerMode,
+			MimeType: mimeOf(req.Type, c.Codec), Cid: codecCID(req, i), Layers: layers, VideoLayerMode: c.VideoLayerMode,
 		})
 	}
 	if len(info.Codecs) == 0 {
-		info.Codecs = []*livekit.SimulcastCodecInfo{{Cid: req.Cid, Layers: req.Layers}}
+		info.Codecs = []*livekit.SimulcastCodecInfo{{Cid: req.Cid, Layers: lowestFirst(req.Layers)}}
 	}
 	return info
+}
+
+// lowestFirst copies layers in the order of their quality, which is that of
+// simulcast and spatial layers. Clients list SVC layers from the top.
+func lowestFirst(layers []*livekit.VideoLayer) []*livekit.VideoLayer {
+	out := make([]*livekit.VideoLayer, 0, len(layers))
+	for _, l := range layers {
+		out = append(out, proto.Clone(l).(*livekit.VideoLayer))
+	}
+	slices.SortStableFunc(out, func(a, b *livekit.VideoLayer) int { return int(a.Quality) - int(b.Quality) })
+	for i, l := range out {
+		l.SpatialLayer = int32(i)
+	}
+	return out
+}
+
+// codecCID is the client's id of one codec of a request. The first codec may
+// leave it to the track's; a backup codec has none until it is published.
+func codecCID(req *livekit.AddTrackRequest, i int) string {
+	if cid := req.SimulcastCodecs[i].Cid; cid != "" || i > 0 {
+		return cid
+	}
+	return req.Cid
 }
 
 // trackPrefix tells kind and source in the sid, as LiveKit's do.
@@ -303,6 +329,9 @@ func (r *Room) trackNegotiated(p *Participant, u peer.Uplink) {
 // codecNegotiated adds the receiver of a further codec.
 func (r *Room) codecNegotiated(pub *Publication, u peer.Uplink) {
 	pub.uplinks = append(pub.uplinks, u)
+	if strings.EqualFold(pub.missing, u.Mime) {
+		pub.missing = ""
+	}
 	pub.describe(u, false)
 	u.Receiver.SetMuted(pub.info.Muted)
 	r.broadcastParticipant(pub.publisher, true)
@@ -334,7 +363,6 @@ func (pub *Publication) describe(u peer.Uplink, primary bool) {
 		c.SdpCid = u.TrackID
 	}
 	for j, l := range c.Layers {
-		l.SpatialLayer = int32(j)
 		if j < len(u.Rids) {
 			l.Rid = u.Rids[j]
 		}

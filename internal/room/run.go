@@ -39,6 +39,9 @@ func (r *Room) doTick(now time.Time) time.Duration {
 	}
 	for _, p := range r.participants {
 		r.expireParticipant(p, now)
+		for _, pub := range p.pubs {
+			pub.requestCodec(now)
+		}
 	}
 	r.tickSpeakers(now)
 	if now.Sub(r.lastQuality) >= qualityInterval {

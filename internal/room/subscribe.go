@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
@@ -174,7 +175,7 @@ func (s *Subscription) attach() {
 	if from == nil && strings.HasPrefix(strings.ToLower(mime), "audio/") && len(s.pub.uplinks) > 0 {
 		from = s.pub.uplinks[0].Receiver // opus and red convert into each other
 	}
-	if from == s.from {
+	if from == s.from && from != nil {
 		return
 	}
 	if s.from != nil {
@@ -183,7 +184,8 @@ func (s *Subscription) attach() {
 	s.from = from
 	s.apply()
 	if from == nil {
-		s.pub.requestCodec(mime)
+		s.pub.missing = mime
+		s.pub.requestCodec(time.Now())
 		return
 	}
 	from.AddDownTrack(s.bound)
@@ -192,15 +194,24 @@ func (s *Subscription) attach() {
 	}
 }
 
-// requestCodec asks the publisher to send a backup codec too.
-func (pub *Publication) requestCodec(mime string) {
+// codecRetry is how often a missing codec is asked for: browsers ignore the
+// request until they have finished publishing the first codec.
+const codecRetry = time.Second
+
+// requestCodec asks the publisher to send the missing codec beside those it
+// sends. It is asked again until the codec comes.
+func (pub *Publication) requestCodec(now time.Time) {
+	if pub.missing == "" || now.Sub(pub.requested) < codecRetry {
+		return
+	}
+	pub.requested = now
 	all := []*livekit.SubscribedQuality{
 		{Quality: livekit.VideoQuality_LOW, Enabled: true},
 		{Quality: livekit.VideoQuality_MEDIUM, Enabled: true},
 		{Quality: livekit.VideoQuality_HIGH, Enabled: true},
 	}
 	u := &livekit.SubscribedQualityUpdate{TrackSid: pub.info.Sid}
-	for _, m := range append(pub.sending(), mime) {
+	for _, m := range append(pub.sending(), pub.missing) {
 		_, name, _ := strings.Cut(strings.ToLower(m), "/")
 		u.SubscribedCodecs = append(u.SubscribedCodecs, &livekit.SubscribedCodec{Codec: name, Qualities: all})
 	}
