@@ -76,7 +76,7 @@ ol time { color: var(--soft); flex: none; font-variant-numeric: tabular-nums; }
 {{range .Reports}}
 <section class="report" id="{{.ID}}">
 <h2>{{if $.Compare}}Policy {{.Name}}{{else}}Load and nodes{{end}}</h2>
-<h3>Average load of the active nodes</h3>
+<h3>Load of the active nodes</h3>
 {{template "panel" .Load}}
 <h3>Nodes by status</h3>
 {{template "panel" .Nodes}}
