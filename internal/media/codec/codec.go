@@ -78,6 +78,9 @@ type Frame struct {
 	// DescriptorErr says why a dependency descriptor that was present could
 	// not be used. The rest of the frame then comes from the payload alone.
 	DescriptorErr error
+	// PayloadErr says why the payload could not be read, usually because it is
+	// encrypted end to end. The frame then comes from the descriptor alone.
+	PayloadErr error
 }
 
 // Inspector inspects the packets of one stream, that is of one SSRC. It keeps
@@ -100,24 +103,40 @@ func (in *Inspector) Structure() *Structure { return in.reader.Structure() }
 // Inspect fills f from one packet: payload without RTP padding, dd the bytes of
 // the dependency descriptor extension or nil, marker the RTP marker bit. All of
 // f is overwritten. A damaged dependency descriptor is reported in
-// f.DescriptorErr and does not fail the call; a damaged payload does.
+// f.DescriptorErr and does not fail the call. A payload that cannot be read
+// fails it, unless the descriptor can: the error is then in f.PayloadErr.
 // Packets may come in any order, but the dependency structure must have been
 // seen before the packets that use it.
 func (in *Inspector) Inspect(payload, dd []byte, marker bool, f *Frame) error {
 	*f = Frame{}
-	if err := in.inspectPayload(payload, marker, f); err != nil {
+	err := in.inspectPayload(payload, marker, f)
+	if len(dd) == 0 || len(payload) == 0 || in.kind.IsAudio() {
 		return err
 	}
-	if len(dd) == 0 || !in.kind.IsVideo() {
-		return nil
+	if f.DescriptorErr = in.reader.Read(dd, &f.Descriptor); f.DescriptorErr != nil {
+		return err
 	}
-	if err := in.reader.Read(dd, &f.Descriptor); err != nil {
-		f.DescriptorErr = err
-		return nil
+	if err != nil {
+		f.clearPayload()
+		f.PayloadErr = err
 	}
 	f.HasDescriptor = true
 	f.applyDescriptor()
 	return nil
+}
+
+// Descriptors returns what the inspector knows of the stream's dependency
+// descriptors, to be carried to another node.
+func (in *Inspector) Descriptors() DescriptorState { return in.reader.State() }
+
+// RestoreDescriptors makes a fresh inspector go on with descriptors where the one
+// that gave s stopped.
+func (in *Inspector) RestoreDescriptors(s DescriptorState) error { return in.reader.Restore(s) }
+
+// clearPayload forgets what a payload that turned out unreadable seemed to say.
+func (f *Frame) clearPayload() {
+	f.DTX, f.Width, f.Height = false, 0, 0
+	f.VP8, f.VP9 = VP8{}, VP9{}
 }
 
 func (in *Inspector) inspectPayload(payload []byte, marker bool, f *Frame) error {

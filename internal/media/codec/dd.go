@@ -10,6 +10,7 @@ const (
 	maxDescTemporalID  = 7
 	MaxFrameDiffs      = 16
 	maxDescResolutions = maxDescSpatialID + 1
+	maxDescriptor      = 255 // bytes, what a header extension holds
 )
 
 // DTI is a decode target indication: what a frame is to a decode target.
@@ -71,6 +72,14 @@ type Structure struct {
 	// HasResolutions says that Resolutions has an entry per spatial layer.
 	HasResolutions bool
 	Resolutions    [maxDescResolutions]Resolution
+	// Within has for each decode target a bit for every target whose frames all
+	// belong to it too, itself included: who receives the target can go on with
+	// one of those at any time.
+	Within [MaxDecodeTargets]uint32
+	// Wire are the WireBits bits the structure was read from, so that it can be
+	// attached to another packet; none when they do not fit a header extension.
+	Wire     [maxDescriptor]byte
+	WireBits uint16
 }
 
 // Resolution returns the size of a spatial layer, if the structure states it.
@@ -113,6 +122,8 @@ type Descriptor struct {
 	KeyPicture bool
 	// Frame is the place of this packet's frame in the stream.
 	Frame FrameTemplate
+	// Layout says where its fields are, for AppendRewritten.
+	Layout DescriptorLayout
 }
 
 // KeyFrame reports whether the packet is the first one of a key frame.
@@ -190,16 +201,19 @@ func (r *DescriptorReader) Read(b []byte, d *Descriptor) error {
 		if err := s.read(&br); err != nil {
 			return err
 		}
+		s.keepWire(b, structureStart, br.pos)
 		d.Attached = true
 		d.Active = allTargets(s.NumTargets)
 	}
 	if s == nil {
 		return ErrNoStructure
 	}
+	d.Layout.Mask = uint16(br.pos)
 	if has.active {
 		d.ActiveAttached = true
 		d.Active = br.bits(int(s.NumTargets))
 	}
+	d.Layout.Rest = uint16(br.pos)
 	index := (template - s.ID) & (maxTemplates - 1)
 	if index >= s.NumTemplates {
 		return ErrNoStructure
@@ -352,6 +366,28 @@ func (s *Structure) setTargetLayers() {
 			if t.DTIs[i] != DTINotPresent {
 				target.Spatial = max(target.Spatial, t.Spatial)
 				target.Temporal = max(target.Temporal, t.Temporal)
+			}
+		}
+	}
+	s.setWithin()
+}
+
+// setWithin compares the decode targets with each other.
+func (s *Structure) setWithin() {
+	for i := range s.Targets[:s.NumTargets] {
+		s.Within[i] = allTargets(s.NumTargets)
+	}
+	for j := range s.Templates[:s.NumTemplates] {
+		dtis := &s.Templates[j].DTIs
+		var present uint32
+		for i := range int(s.NumTargets) {
+			if dtis[i] != DTINotPresent {
+				present |= 1 << i
+			}
+		}
+		for i := range int(s.NumTargets) {
+			if present&(1<<i) == 0 {
+				s.Within[i] &^= present
 			}
 		}
 	}
