@@ -233,12 +233,18 @@ func (b *Bus) ensure(ctx context.Context) error {
 	return b.ensureOrigin(ctx)
 }
 
+// ensureAttempt bounds each question in it: a stream whose leader is not
+// elected yet does not answer at all.
+const ensureAttempt = 500 * time.Millisecond
+
 func (b *Bus) ensureBucket(ctx context.Context, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
-	ctx, cancel := b.bound(ctx)
+	attempt, cancel := context.WithTimeout(ctx, ensureAttempt)
 	defer cancel()
-	kv, err := b.js.KeyValue(ctx, c.Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) && b.cfg.master() {
-		kv, err = b.js.CreateOrUpdateKeyValue(ctx, c)
+	kv, err := b.js.KeyValue(attempt, c.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) && b.founder() {
+		bounded, cancel := b.bound(ctx)
+		defer cancel()
+		kv, err = b.js.CreateOrUpdateKeyValue(bounded, c)
 	}
 	if err != nil {
 		return nil, err
@@ -250,10 +256,20 @@ func (b *Bus) ensureBucket(ctx context.Context, c jetstream.KeyValueConfig) (jet
 }
 
 func (b *Bus) ensureStream(ctx context.Context, c jetstream.StreamConfig) error {
-	ctx, cancel := b.bound(ctx)
+	attempt, cancel := context.WithTimeout(ctx, ensureAttempt)
 	defer cancel()
-	_, err := b.js.CreateOrUpdateStream(ctx, c)
+	_, err := b.js.Stream(attempt, c.Name)
+	if b.founder() && (err == nil || errors.Is(err, jetstream.ErrStreamNotFound)) {
+		bounded, cancel := b.bound(ctx)
+		defer cancel()
+		_, err = b.js.CreateOrUpdateStream(bounded, c) // limits may have been changed
+	}
 	return err
+}
+
+// founder reports whether this master makes what is missing; one does.
+func (b *Bus) founder() bool {
+	return b.srv != nil && (b.cfg.Server.Masters == 1 || b.srv.JetStreamIsLeader())
 }
 
 // bucket returns a bucket that was found before; the handle works on through
