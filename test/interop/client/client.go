@@ -178,11 +178,12 @@ func (c *Client) Await(ctx context.Context, want Event, from int) error {
 	}
 }
 
-func (c *Client) track(mime string, source lksdk.SampleProvider, options ...lksdk.LocalTrackOptions) (*lksdk.LocalTrack, error) {
+func (c *Client) track(mime string, source *loop, options ...lksdk.LocalTrackOptions) (*lksdk.LocalTrack, error) {
 	rate := uint32(90_000)
 	if mime == webrtc.MimeTypeOpus {
 		rate = 48_000
 	}
+	options = append(options, lksdk.WithRTCPHandler(source.feedback))
 	track, err := lksdk.NewLocalTrack(webrtc.RTPCodecCapability{MimeType: mime, ClockRate: rate}, options...)
 	if err != nil {
 		return nil, fmt.Errorf("make a track of %s: %w", mime, err)

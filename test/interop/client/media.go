@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"sync/atomic"
 	"time"
 
 	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4/pkg/media"
 	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 	"github.com/pion/webrtc/v4/pkg/media/oggreader"
@@ -94,16 +96,31 @@ func (l *Library) audio() *loop {
 	return &loop{frames: l.frames[tone], every: 20 * time.Millisecond}
 }
 
+// keyEvery is how many frames there are from key frame to key frame.
+const keyEvery = 30
+
 // loop is the SDK's source of samples.
 type loop struct {
 	lksdk.BaseSampleProvider
 	frames [][]byte
 	every  time.Duration
 	next   int
+	key    atomic.Bool // a key frame was asked for
+}
+
+// feedback skips to the next key frame when one is asked for.
+func (l *loop) feedback(packet rtcp.Packet) {
+	switch packet.(type) {
+	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+		l.key.Store(true)
+	}
 }
 
 // NextSample implements lksdk.SampleProvider.
 func (l *loop) NextSample(context.Context) (media.Sample, error) {
+	if l.key.Swap(false) {
+		l.next += (keyEvery - l.next%keyEvery) % keyEvery
+	}
 	frame := l.frames[l.next%len(l.frames)]
 	l.next++
 	return media.Sample{Data: frame, Duration: l.every}, nil
