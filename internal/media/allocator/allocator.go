@@ -116,6 +116,9 @@ type Target struct {
 	// and waits for a key frame of this one: the old layer then goes on with fewer
 	// frames. It is Layer otherwise.
 	Limit Layer
+	// Drop says that the old layer does not even fit with fewer frames: stop it
+	// now. What waits in the network is shown meanwhile.
+	Drop bool
 	// Changed says that Layer differs from the demand's target: set Target to it
 	// and Since to now for the next allocation.
 	Changed bool

@@ -22,12 +22,22 @@ type step struct {
 // ladder are the levels of one track: 0 is nothing, the others are layers, each
 // better and more costly than the one before.
 type ladder struct {
-	layers []Layer
-	costs  []int64 // of layers
+	n      int
+	layers [MaxSpatial * MaxTemporal]Layer
+	costs  [MaxSpatial * MaxTemporal]int64
 }
 
 // levels returns how many levels there are above nothing.
-func (l *ladder) levels() int { return len(l.layers) }
+func (l *ladder) levels() int { return l.n }
+
+// add puts a level on top, in place of those that cost as much.
+func (l *ladder) add(layer Layer, cost int64) {
+	for l.n > 0 && l.costs[l.n-1] >= cost {
+		l.n--
+	}
+	l.layers[l.n], l.costs[l.n] = layer, cost
+	l.n++
+}
 
 // cost returns what a level costs.
 func (l *ladder) cost(level int) int64 {
@@ -48,16 +58,16 @@ func (l *ladder) layer(level int) Layer {
 // level returns the highest level that is not above a layer, at least the lowest
 // one unless the layer is Paused.
 func (l *ladder) level(at Layer) int {
-	if at.Spatial < 0 || len(l.layers) == 0 {
+	if at.Spatial < 0 || l.n == 0 {
 		return 0
 	}
-	n := 1
-	for i, x := range l.layers {
+	level := 1
+	for i, x := range l.layers[:l.n] {
 		if !better(x, at) {
-			n = i + 1
+			level = i + 1
 		}
 	}
-	return n
+	return level
 }
 
 // better reports whether a is the better picture.
@@ -68,8 +78,7 @@ func better(a, b Layer) bool {
 // climb returns the levels of a track. A camera is not given a higher resolution
 // at less than half of its frames: a sharp picture that stutters is worse than a
 // soft one that moves. On a shared screen it is the other way round.
-func climb(d *Demand) ladder {
-	var l ladder
+func climb(d *Demand) (l ladder) {
 	top := min(int(d.Max.Spatial), MaxSpatial-1)
 	frames := min(max(int(d.Max.Temporal), 0), MaxTemporal-1)
 	lowest := lowestAlive(d)
@@ -86,11 +95,9 @@ func climb(d *Demand) ladder {
 			from = max(min(measured-2, frames), 0)
 		}
 		for t := from; t <= min(measured-1, frames); t++ {
-			l.layers = append(l.layers, Layer{int8(s), int8(t)}) //nolint:gosec // bounded
-			l.costs = append(l.costs, d.Bitrates[s][t])
+			l.add(Layer{int8(s), int8(t)}, d.Bitrates[s][t]) //nolint:gosec // bounded
 		}
 	}
-	l.prune()
 	return l
 }
 
@@ -104,22 +111,15 @@ func lowestAlive(d *Demand) int {
 	return 0
 }
 
-// prune removes levels that cost as much as a better one.
-func (l *ladder) prune() {
-	n := len(l.layers)
-	for i := n - 2; i >= 0; i-- {
-		if l.costs[i] >= l.costs[i+1] {
-			l.layers = slices.Delete(l.layers, i, i+1)
-			l.costs = slices.Delete(l.costs, i, i+1)
-		}
-	}
-}
-
 // chain returns the steps of all tracks in the order in which they are taken:
 // everybody's first, beginning with those that may not be paused, then by
 // importance, and equals in turn.
 func (p *plan) chain() []step {
-	var forced, first, rest []step
+	n := 0
+	for i := range p.tracks {
+		n += p.tracks[i].ladder.levels()
+	}
+	forced, first, rest := make([]step, 0, n), make([]step, 0, len(p.order)), make([]step, 0, n)
 	for _, i := range p.order {
 		l := &p.tracks[i].ladder
 		for level := 1; level <= l.levels(); level++ {
@@ -143,17 +143,20 @@ func (p *plan) chain() []step {
 			cmp.Compare(ta.rank, tb.rank),
 		)
 	})
-	return slices.Concat(forced, first, p.smallFirst(rest))
+	return append(append(forced, first...), p.smallFirst(rest)...)
 }
 
 // smallFirst lets small steps of less important tracks go before large ones of
 // more important tracks. The large one waits for little more bandwidth, and what
 // would lie idle until then is used.
 func (p *plan) smallFirst(steps []step) []step {
-	out := make([]step, 0, len(steps))
+	var out []step
 	for len(steps) > 0 {
 		big := steps[0]
 		if p.tracks[steps[len(steps)-1].track].class == p.tracks[big.track].class {
+			if out == nil {
+				return steps
+			}
 			return append(out, steps...)
 		}
 		room := int64(smallShare * float64(big.cost))

@@ -30,7 +30,7 @@ type track struct {
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, policy: in.Policy.withDefaults(), tracks: make([]track, len(in.Demands))}
+	p := &plan{in: in, policy: in.Policy.withDefaults(), tracks: make([]track, len(in.Demands)), order: make([]int, 0, len(in.Demands))}
 	for i := range in.Demands {
 		d := &in.Demands[i]
 		t := &p.tracks[i]
@@ -233,8 +233,10 @@ func (p *plan) target(t *track) Target {
 	}
 	out.Changed = d.Since.IsZero() || out.Layer != d.Target
 	out.Limit = out.Layer
-	if d.Current.Spatial > out.Layer.Spatial && out.Layer.Spatial >= 0 {
+	if d.Kind == Video && d.Current.Spatial > out.Layer.Spatial && out.Layer.Spatial >= 0 {
 		out.Limit.Temporal = 0
+		old := d.Bitrates[min(d.Current.Spatial, MaxSpatial-1)][0]
+		out.Drop = !t.fixed && p.used-t.ladder.cost(t.held)+old > p.budget
 	}
 	return out
 }

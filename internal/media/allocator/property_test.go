@@ -116,8 +116,8 @@ func checkTarget(t *rapid.T, d *Demand, target Target) {
 	switch {
 	case target.Layer.Spatial < 0 && !d.MayPause && ladder.levels() > 0:
 		t.Fatalf("%s may not be paused", d.TrackID)
-	case target.Layer.Spatial >= 0 && ladder.levels() > 0 && !slices.Contains(ladder.layers, target.Layer):
-		t.Fatalf("%v is not among %v", target, ladder.layers)
+	case target.Layer.Spatial >= 0 && ladder.levels() > 0 && !slices.Contains(ladder.layers[:ladder.n], target.Layer):
+		t.Fatalf("%v is not among %v", target, ladder.layers[:ladder.n])
 	case target.Layer.Spatial >= 0 && d.Max.Spatial < 0:
 		t.Fatalf("%v, although nothing is wanted", target)
 	}

@@ -103,7 +103,7 @@ func (e *Estimator) overused(now micros, used float64) {
 	if delivered == 0 {
 		delivered = r.bitrate
 	}
-	queue := float64(e.queue.delay())
+	queue := e.waiting(delivered)
 	factor := backOff - backOffQueue*min(max((queue-queueShort)/(queueLong-queueShort), 0), 1)
 	r.noteCapacity(delivered)
 	before := r.bitrate
@@ -121,6 +121,13 @@ func (e *Estimator) overused(now micros, used float64) {
 	if r.bitrate < before {
 		e.explain(Explanation{Reason: QueueGrew, From: before, To: r.bitrate, Delivered: delivered, Queue: duration(int64(queue))})
 	}
+}
+
+// waiting returns how long the queue is by now, in microseconds: at least what the
+// newest reported packet met, or what is under way beyond what the path holds.
+func (e *Estimator) waiting(delivered float64) float64 {
+	underWay := float64(e.sent.after(e.reports.end)) * 8e6 / delivered
+	return max(float64(e.queue.delay()), underWay-float64(e.path.least()))
 }
 
 // burst reports whether the queue is that of a burst, such as a key frame, and
@@ -178,6 +185,9 @@ func (e *Estimator) drain(now micros) {
 // is nothing to learn from it.
 func (e *Estimator) grow(now micros, used float64) {
 	r := &e.rate
+	if sent := e.output.rate(now); sent > 0 { // half a second alone is a few pictures
+		used = min(used, sent)
+	}
 	if used == 0 || r.updated == 0 {
 		return
 	}

@@ -179,7 +179,7 @@ const congestedFor micros = 300_000
 func (e *Estimator) state(now micros) State {
 	r := &e.rate
 	switch {
-	case r.draining, r.decreased > 0 && now-r.decreased < congestedFor:
+	case r.draining, r.decreased > 0 && now-r.decreased < congestedFor, e.reports.halvedAt > e.reports.last:
 		return Congested
 	case r.grown, e.probe.phase == probeSending:
 		return Growing

@@ -79,7 +79,8 @@ type Estimator struct {
 	groups  grouper
 	trend   trend
 	acked   meter
-	queue   baseline
+	queue   baseline // one-way delay
+	path    baseline // round trips
 	loss    lossControl
 	rate    rateControl
 	probe   prober
@@ -212,6 +213,7 @@ func (e *Estimator) report(now micros) {
 		return
 	}
 	e.reports.last, e.reports.unheard = now, 0
+	e.path.add(now-newest, now)
 	e.noteRTT(time.Duration(now-newest) * time.Microsecond)
 	e.probeResult(now)
 	e.control(now)

@@ -109,6 +109,9 @@ type meter struct {
 
 func (m *meter) add(at micros, n int) {
 	slot := at / meterSlot
+	if at < 0 { // the viewer's clock may count from anywhere
+		slot = (at+1)/meterSlot - 1
+	}
 	switch {
 	case m.used == 0 || slot-m.slot >= 2*meterSlots || m.slot-slot >= 2*meterSlots:
 		*m = meter{slot: slot, used: 1}
@@ -164,13 +167,13 @@ func (b *baseline) add(delay, now micros) {
 	b.current += (delay - b.current) / 2
 }
 
-// delay is how long packets wait in queues at present.
-func (b *baseline) delay() micros {
-	switch b.known {
-	case 0:
-		return 0
-	case 1:
-		return max(b.current-b.lowest, 0)
+// least is the delay without queues.
+func (b *baseline) least() micros {
+	if b.known == 2 {
+		return min(b.lowest, b.before)
 	}
-	return max(b.current-min(b.lowest, b.before), 0)
+	return b.lowest
 }
+
+// delay is how long packets wait in queues at present.
+func (b *baseline) delay() micros { return max(b.current-b.least(), 0) }

@@ -111,6 +111,17 @@ func (h *history) assume(from, to int64) (bytes int) {
 	return bytes
 }
 
+// after returns how many bytes were sent from a number on.
+func (h *history) after(from int64) (bytes int) {
+	highest, _ := h.seq.Highest()
+	for seq := max(from, highest-historySize+1); seq <= highest; seq++ {
+		if p := &h.ring[seq&(historySize-1)]; p.flags == flagSent {
+			bytes += int(p.size)
+		}
+	}
+	return bytes
+}
+
 // outputPeriod is half of the time that output looks back.
 const outputPeriod micros = 1_000_000
 

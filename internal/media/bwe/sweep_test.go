@@ -38,12 +38,15 @@ func fallAndRise(t *testing.T, rate float64, delay, jitter time.Duration, seed u
 	v.freeze, l.longest = 0, 0
 	l.rate = rate
 	w.run(12 * time.Second)
-	if fits := v.fits(rate); !fits {
+	if !v.fits(rate) {
 		t.Errorf("is on %s 2 s after the fall", v.layer())
 	}
 	w.run(30 * time.Second)
-	if v.freeze > time.Second || l.longest > 1200*time.Millisecond {
-		t.Errorf("no picture for %v, packets waited %v", v.freeze, l.longest)
+	// What is too much until the sender can know of it waits in any case.
+	reaction := 280*time.Millisecond + 2*delay + jitter
+	wait := time.Duration((layerRates[2]/rate-1)*float64(reaction)) + 350*time.Millisecond
+	if v.freeze > time.Second || l.longest > wait {
+		t.Errorf("no picture for %v, packets waited %v of %v", v.freeze, l.longest, wait)
 	}
 	if !v.fits(rate) || v.layer() == "none" {
 		t.Errorf("is on %s 20 s after the fall", v.layer())

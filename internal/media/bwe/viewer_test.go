@@ -136,7 +136,11 @@ func (v *viewer) report() {
 }
 
 func (v *viewer) tick() {
+	was := v.decision.State
 	v.decision = v.estimator.Tick(v.world.clock())
+	if v.decision.State == bwe.Congested && was != bwe.Congested {
+		v.allocate() // at once: each 100 ms are as much again in the queue
+	}
 	if why := v.decision.Why; why.Reason != bwe.RoomLeft {
 		if s := why.String(); s != v.why {
 			v.why = s
@@ -184,6 +188,9 @@ func (v *viewer) allocate() {
 		v.demand.Target, v.demand.Since = target.Layer, v.world.clock()
 	}
 	v.selector.SetTarget(layer.Layer{Spatial: target.Limit.Spatial, Temporal: target.Limit.Temporal})
+	if target.Drop {
+		v.selector.Lose()
+	}
 	v.estimator.SetDemand(bwe.Demand{Next: x.Next, All: x.All, CanProbe: !v.silent})
 	if want := v.selector.NeedKeyFrame(); want >= 0 && !v.keyWanted[want] {
 		v.keyWanted[want] = true
