@@ -16,8 +16,11 @@ func (b *Bus) Acquire(ctx context.Context, key string, o LeaseOptions) (*Lease, 
 	var wait backoff
 	for {
 		l, err := b.TryAcquire(ctx, key, o)
-		if err == nil || ctx.Err() != nil {
-			return l, err
+		if err == nil {
+			return l, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("lease %s: %w", key, ctx.Err())
 		}
 		poll := wait.next()
 		switch {

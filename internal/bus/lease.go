@@ -133,7 +133,10 @@ func (l *Lease) create(ctx context.Context, replace func(Holder) bool) error {
 	rev, err := kv.Create(ctx, l.key, value, jetstream.KeyTTL(l.ttl))
 	if wrongSequence(err) {
 		old, oldRev, getErr := l.b.holder(ctx, l.key)
-		if getErr != nil || replace == nil || !replace(old) {
+		switch {
+		case getErr != nil:
+			return ErrHeld // until a moment ago
+		case replace == nil || !replace(old):
 			return fmt.Errorf("%w: %s", ErrHeld, old.Node)
 		}
 		sent = time.Now()
