@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -14,6 +15,7 @@ import (
 type Session struct {
 	p    *Participant
 	sink Sink
+	held *heldAnswer // nil unless the answer to the offer in the join waits
 }
 
 // Participant returns whose connection it is.
@@ -23,6 +25,9 @@ func (s *Session) Participant() *Participant { return s.p }
 // media lives, so that the client can resume.
 func (s *Session) Detach() {
 	p := s.p
+	if s.held != nil {
+		s.held.timer.Stop()
+	}
 	if ref := p.sink.Load(); ref != nil && ref.Sink == s.sink && p.sink.CompareAndSwap(ref, nil) {
 		p.room.mail.post(func() { p.detached() })
 	}
@@ -39,19 +44,63 @@ func (p *Participant) detached() {
 	}
 }
 
+// heldAnswer is an answer that waits for a sign that the client is ready.
+type heldAnswer struct {
+	once  sync.Once
+	send  func()
+	timer *time.Timer
+}
+
+// answerHold bounds the wait of a held answer.
+const answerHold = 2 * time.Second
+
+// release sends the answer now, if it was not sent yet.
+func (h *heldAnswer) release() {
+	if h != nil {
+		h.timer.Stop()
+		h.once.Do(h.send)
+	}
+}
+
+// JoinOffer handles the offer that came with the join. The Go SDK reads answers
+// before it has applied its own offer and loses one that comes at once; its
+// first candidate shows that it has.
+func (s *Session) JoinOffer(o *livekit.SessionDescription) {
+	send := s.prepareAnswer(o)
+	if send == nil {
+		return
+	}
+	if s.p.client.GetSdk() != livekit.ClientInfo_GO {
+		send()
+		return
+	}
+	s.held = &heldAnswer{send: send}
+	s.held.timer = time.AfterFunc(answerHold, func() { s.held.once.Do(send) })
+}
+
 // Offer handles an offer of the client and sends the answer. It runs on the
 // caller's goroutine: a big room must not wait for one client's SDP.
 func (s *Session) Offer(o *livekit.SessionDescription) {
+	s.held.release()
+	if send := s.prepareAnswer(o); send != nil {
+		send()
+	}
+}
+
+// prepareAnswer settles an offer and returns what sends the answer, or nil.
+func (s *Session) prepareAnswer(o *livekit.SessionDescription) func() {
 	p := s.p
 	answer, err := p.up.HandleOffer(o.Sdp, o.Id)
 	if err != nil {
 		p.negotiationFailed("offer", err)
-		return
+		return nil
 	}
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{
-		Type: "answer", Sdp: answer.SDP, Id: answer.ID, MidToTrackId: answer.MidToTrack,
-	}}})
 	s.do(p.joined)
+	return func() {
+		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{
+			Type: "answer", Sdp: answer.SDP, Id: answer.ID, MidToTrackId: answer.MidToTrack,
+		}}})
+	}
 }
 
 func (s *Session) answer(a *livekit.SessionDescription) {
@@ -96,7 +145,8 @@ func (s *Session) Handle(req *livekit.SignalRequest) {
 		s.Offer(m.Offer)
 	case *livekit.SignalRequest_Answer:
 		s.answer(m.Answer)
-	case *livekit.SignalRequest_Trickle: // the server is ICE-lite: the client's checks show its addresses
+	case *livekit.SignalRequest_Trickle:
+		s.held.release() // else nothing: the server is ICE-lite, checks show the client's addresses
 	case *livekit.SignalRequest_AddTrack:
 		s.do(func() { r.addTrack(p, m.AddTrack) })
 	case *livekit.SignalRequest_Mute:

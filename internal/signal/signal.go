@@ -224,7 +224,7 @@ func (s *Server) run(c *conn, j room.Join) {
 	}
 	defer session.Detach()
 	if j.Offer != nil && !j.Reconnect {
-		session.Offer(j.Offer)
+		session.JoinOffer(j.Offer)
 	}
 	for {
 		req, err := c.read()
