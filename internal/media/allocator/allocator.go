@@ -42,6 +42,27 @@ type Layer struct{ Spatial, Temporal int8 }
 // layer is not being received.
 type Bitrates [MaxSpatial][MaxTemporal]int64
 
+// followTime is how long Follow takes for most of a change.
+const followTime = 3 * time.Second
+
+// Follow returns what to expect of each layer after a new measurement, which was
+// taken that long after b was: single key frames and quiet seconds move it little,
+// so that they do not move targets. Layers that appear or vanish do so at once.
+func (b Bitrates) Follow(measured Bitrates, elapsed time.Duration) Bitrates {
+	part := min(max(float64(elapsed)/float64(followTime), 0), 1)
+	for s := range measured {
+		if b[s][0] == 0 || measured[s][0] == 0 {
+			continue
+		}
+		for t, now := range measured[s] {
+			if before := b[s][t]; before > 0 && now > 0 {
+				measured[s][t] = before + int64(part*float64(now-before))
+			}
+		}
+	}
+	return measured
+}
+
 // Demand is one track that the viewer watches.
 type Demand struct {
 	// TrackID names the track; it is unique in an input.

@@ -21,6 +21,9 @@ func TestLadder(t *testing.T) {
 		{"the lowest is missing", Demand{Max: Layer{2, 1}, Bitrates: Bitrates{{}, {100, 200}}}, []Layer{{1, 0}, {1, 1}}},
 		{"only one that is too good", Demand{Max: Layer{0, 1}, Bitrates: Bitrates{{}, {}, {100, 200}}}, []Layer{{2, 0}, {2, 1}}},
 		{"a better one costs less", Demand{Max: Layer{1, 0}, Bitrates: Bitrates{{300}, {200}}}, []Layer{{1, 0}}},
+		{"two temporal layers, counted up to four", Demand{Max: Layer{1, 7}, Bitrates: Bitrates{{60, 150, 150, 150}, {200, 500, 500, 500}}}, []Layer{{0, 0}, {0, 3}, {1, 0}, {1, 3}}},
+		{"three, counted up to four", Demand{Max: Layer{1, 7}, Bitrates: Bitrates{{60, 90, 150, 150}, {200, 300, 500, 500}}}, []Layer{{0, 0}, {0, 1}, {0, 3}, {1, 1}, {1, 3}}},
+		{"none, counted up to four", Demand{Max: Layer{1, 7}, Bitrates: Bitrates{{150, 150, 150, 150}, {500, 500, 500, 500}}}, []Layer{{0, 3}, {1, 3}}},
 		{"nothing is wanted", Demand{Max: Layer{-1, 2}, Bitrates: rates}, nil},
 		{"nothing is measured", Demand{Max: Layer{2, 2}}, nil},
 		{"more than there can be", Demand{Max: Layer{100, 100}, Bitrates: rates}, []Layer{{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 2}, {2, 1}, {2, 2}}},
@@ -34,6 +37,22 @@ func TestLadder(t *testing.T) {
 				t.Errorf("%s: level %d costs no more than the one below", tc.name, i+1)
 			}
 		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	b := Bitrates{{100_000, 200_000}}
+	for range 30 { // a key frame's second
+		b = b.Follow(Bitrates{{100_000, 300_000}}, 33*time.Millisecond)
+	}
+	if b[0][0] != 100_000 || b[0][1] < 220_000 || b[0][1] > 235_000 {
+		t.Errorf("%v after a second of one half more", b)
+	}
+	if b = b.Follow(Bitrates{{100_000, 300_000}, {1000_000}}, 10*time.Second); b[0][1] != 300_000 || b[1][0] != 1000_000 {
+		t.Errorf("%v after a long time, with a new layer", b)
+	}
+	if b = b.Follow(Bitrates{{}, {900_000}}, time.Second/10); b[0][0] != 0 || b[0][1] != 0 || b[1][0] > 1000_000 || b[1][0] < 990_000 {
+		t.Errorf("%v after a layer has gone", b)
 	}
 }
 

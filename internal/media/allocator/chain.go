@@ -86,16 +86,20 @@ func climb(d *Demand) (l ladder) {
 		top = lowest // too good a picture is better than none
 	}
 	for s := 0; s <= top; s++ {
-		measured := 0
-		for t := 0; t < MaxTemporal && d.Bitrates[s][t] > 0; t++ {
+		b := &d.Bitrates[s]
+		measured, distinct := 0, 0 // what costs no more than the one below is not there
+		for t := 0; t < MaxTemporal && b[t] > 0; t++ {
 			measured++
+			if t == 0 || b[t] > b[distinct-1] {
+				distinct = t + 1
+			}
 		}
 		from := 0
 		if s > lowest && !d.ScreenShare {
-			from = max(min(measured-2, frames), 0)
+			from = max(min(distinct-2, frames), 0)
 		}
 		for t := from; t <= min(measured-1, frames); t++ {
-			l.add(Layer{int8(s), int8(t)}, d.Bitrates[s][t]) //nolint:gosec // bounded
+			l.add(Layer{int8(s), int8(t)}, b[t]) //nolint:gosec // bounded
 		}
 	}
 	return l
