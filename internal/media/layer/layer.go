@@ -1,6 +1,8 @@
-// Package layer decides, packet by packet, which simulcast layer of a track one
-// viewer gets: what is forwarded, where the viewer is switched from one layer to
-// another, and for which layer a key frame is needed to do so.
+// Package layer decides, packet by packet, which layers of a track one viewer
+// gets: simulcast layers, which are streams of their own, and the spatial and
+// temporal layers inside a stream (SVC). It says what is forwarded, where the
+// viewer is switched from one layer to another, and for which layer a key frame
+// is needed to do so.
 //
 // It owns the rules and their state ([Selector]). It does not own how packets
 // are rewritten after a decision (rtp, codec), how a key frame is asked for
@@ -9,6 +11,8 @@
 // The package is pure: no clock, no I/O, no locks; a Selector is owned by one
 // down track. Start reading at [Selector.Select].
 package layer
+
+import "github.com/concertina-rtc/concertina/internal/media/codec"
 
 // None is the layer of a viewer that gets nothing.
 const None int8 = -1
@@ -39,6 +43,9 @@ type Frame struct {
 	// Continues says that the packet belongs to the frame of the packet this
 	// viewer got last.
 	Continues bool
+	// Unit is the frame's place among the layers inside its stream, nil when there
+	// are none. Temporal and Sync then count for streams without descriptors only.
+	Unit *Unit
 }
 
 // Decision is what becomes of a packet.
@@ -62,6 +69,7 @@ type Selector struct {
 	target  Layer
 	alive   uint8 // bit i: layer i is being received
 	paused  bool
+	inner   scalable // layers inside the stream
 }
 
 // NewSelector returns a selector that wants the highest layer there is and has
@@ -92,13 +100,40 @@ func (s *Selector) Paused() bool { return s.paused || s.limit() < 0 }
 // SetAlive says which simulcast layers are being received, bit i for layer i.
 func (s *Selector) SetAlive(mask uint8) { s.alive = mask }
 
-// Current returns the layer the viewer is on; its spatial layer is None when the
-// viewer has not begun.
+// Current returns the simulcast layer the viewer is on; its spatial layer is None
+// when the viewer has not begun.
 func (s *Selector) Current() Layer { return s.current }
+
+// Layers returns the layers the viewer gets, whether they are streams or inside
+// of one, and those it should get.
+func (s *Selector) Layers() (current, wanted Layer) {
+	current, wanted = s.current, Layer{s.Wanted(), s.temporalLimit()}
+	if !s.inner.On || current.Spatial == None {
+		return current, wanted
+	}
+	current.Temporal = s.inner.Top.Temporal
+	if s.inner.spatials > 1 {
+		current.Spatial = s.inner.Top.Spatial
+	}
+	if wanted.Spatial == s.current.Spatial {
+		inside := s.inner.wanted(s.limits())
+		wanted.Temporal = inside.Temporal
+		if s.inner.spatials > 1 {
+			wanted.Spatial = inside.Spatial
+		}
+	}
+	return current, wanted
+}
 
 // SetCurrent puts the viewer on a layer without a key frame, when its stream is
 // carried over from another node.
-func (s *Selector) SetCurrent(l Layer) { s.current = l }
+func (s *Selector) SetCurrent(l Layer, inside ScalableState) {
+	s.current = l
+	s.inner.restore(inside)
+}
+
+// Scalable returns the state of the layers inside the viewer's stream.
+func (s *Selector) Scalable() ScalableState { return s.inner.ScalableState }
 
 // Lose makes the viewer begin again with a key frame, because the continuity of
 // its layer is broken.
@@ -124,10 +159,11 @@ func (s *Selector) Wanted() int8 {
 	return None
 }
 
-// NeedKeyFrame returns the layer of which a key frame would bring the viewer to
-// where it should be, None when it is there.
+// NeedKeyFrame returns the simulcast layer of which a key frame would bring the
+// viewer to where it should be, None when it is there or gets there without.
 func (s *Selector) NeedKeyFrame() int8 {
-	if w := s.Wanted(); w != s.current.Spatial {
+	w := s.Wanted()
+	if w != s.current.Spatial || w != None && s.inner.On && s.inner.needKeyFrame(s.limits()) {
 		return w
 	}
 	return None
@@ -138,12 +174,21 @@ func (s *Selector) NeedKeyFrame() int8 {
 func (s *Selector) Select(f Frame) Decision {
 	if s.Paused() {
 		if f.Continues && f.Spatial == s.current.Spatial {
+			if f.Unit != nil {
+				return s.inner.choose(&f, s.inner.Top)
+			}
 			return Forward // a decoder is not left with half a frame
 		}
 		s.current.Spatial = None
 		return Drop
 	}
+	if f.Spatial == s.current.Spatial && f.Unit != nil && s.inner.restarts(&f) {
+		s.Lose()
+	}
 	if f.Spatial == s.current.Spatial {
+		if f.Unit != nil {
+			return s.inner.choose(&f, s.limits())
+		}
 		if s.temporal(f) {
 			return Forward
 		}
@@ -153,8 +198,26 @@ func (s *Selector) Select(f Frame) Decision {
 		return Drop
 	}
 	s.current = Layer{Spatial: f.Spatial, Temporal: s.temporalLimit()}
+	s.inner = scalable{}
+	if f.Unit != nil {
+		s.inner.begin(f.Unit, s.limits())
+	}
 	return Switch
 }
+
+// Late reports whether a packet that comes after later ones of its layer belongs
+// to a frame the viewer gets.
+func (s *Selector) Late(f Frame) bool {
+	return f.Unit == nil || !s.inner.On || s.inner.late(f.Unit)
+}
+
+// EndsPicture reports whether the packet is the last one of its picture for this
+// viewer, because it gets no higher spatial layers.
+func (s *Selector) EndsPicture(f Frame) bool { return f.Unit != nil && s.inner.ends(f.Unit) }
+
+// ActiveTargets returns the decode targets of a descriptor that are left to the
+// viewer.
+func (s *Selector) ActiveTargets(d *codec.Descriptor) uint32 { return s.inner.activeTargets(d) }
 
 // improves reports whether being on that layer is nearer to where the viewer
 // should be. Before it has begun any layer within the limits is: the first
@@ -189,6 +252,7 @@ func (s *Selector) temporal(f Frame) bool {
 	return f.Temporal <= s.current.Temporal
 }
 
+func (s *Selector) limits() Layer       { return Layer{s.limit(), s.temporalLimit()} }
 func (s *Selector) limit() int8         { return min(s.max.Spatial, s.target.Spatial) }
 func (s *Selector) temporalLimit() int8 { return max(0, min(s.max.Temporal, s.target.Temporal)) }
 func (s *Selector) lives(l int8) bool   { return s.alive&(1<<l) != 0 }

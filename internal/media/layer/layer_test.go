@@ -199,7 +199,7 @@ func TestLimitsAndCurrent(t *testing.T) {
 	s := NewSelector()
 	s.SetMax(Layer{1, 2})
 	s.SetTarget(Layer{2, 1})
-	s.SetCurrent(Layer{1, 1})
+	s.SetCurrent(Layer{1, 1}, ScalableState{})
 	if m, target := s.Limits(); m != (Layer{1, 2}) || target != (Layer{2, 1}) || s.Current() != (Layer{1, 1}) {
 		t.Errorf("limits %v %v, current %v", m, target, s.Current())
 	}

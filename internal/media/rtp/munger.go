@@ -86,6 +86,16 @@ func (m *Munger) Drop(source uint32, seq int64, ts uint32) {
 	m.split(r, seq+1, r.Offset+1)
 }
 
+// Skip says that the packets missing before seq, which is the next to be given to
+// Drop, are left out too: no numbers are kept for them.
+func (m *Munger) Skip(source uint32, seq int64) {
+	r := m.current()
+	if r == nil || r.Source != source || seq-1 <= r.End {
+		return
+	}
+	m.split(r, seq, r.Offset+seq-1-r.End)
+}
+
 // Late returns the number and timestamp that were left free for a packet which
 // comes after newer ones. ok is false when there is none: the packet is older than
 // what is remembered, or from a time when its source was not wanted. A packet not

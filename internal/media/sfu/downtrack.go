@@ -67,17 +67,17 @@ type DownTrack struct {
 	lastAt      time.Time
 	joined      uint64 // times a layer was joined
 	joinSN      int64  // first number of the present layer
-	frameOffset uint16 // dependency descriptor frame numbers
-	lastFrame   uint16
+	descriptors viewerDescriptors
+	left        leftOut
 	rtxSN       uint16
 
 	sent  *sentPackets // nil when the viewer sends no NACKs
 	stats downTrackCounters
 
 	// Scratch, reused for every packet.
-	header, payload, dd, resend []byte
-	descriptor                  [codec.MaxVP8Header]byte
-	padding                     [4]byte
+	header, payload, resend []byte
+	descriptor              [codec.MaxVP8Header]byte
+	padding                 [4]byte
 }
 
 // NewDownTrack returns a down track that waits for AddDownTrack. It wants the
@@ -118,7 +118,8 @@ func (d *DownTrack) RTXSSRC() uint32 { return d.params.RTXSSRC }
 func (d *DownTrack) Receiver() *Receiver { return d.receiver.Load() }
 
 // SetMaxLayer limits what the viewer's application wants to see: layers from 0,
-// negative spatial means nothing.
+// negative spatial means nothing. Spatial layers are simulcast layers or, in a
+// stream that has several inside (SVC), those.
 func (d *DownTrack) SetMaxLayer(spatial, temporal int) {
 	d.change(func() { d.sel.SetMax(toLayer(spatial, temporal)) })
 }
@@ -143,7 +144,7 @@ func (d *DownTrack) SetPaused(paused bool) {
 func (d *DownTrack) CurrentLayer() (spatial, temporal int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := d.sel.Current()
+	l, _ := d.sel.Layers()
 	return int(l.Spatial), int(l.Temporal)
 }
 

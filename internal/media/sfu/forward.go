@@ -28,6 +28,7 @@ type inbound struct {
 	vp8     *codec.VP8 // set for VP8 that could be read
 	exts    extensions
 	payload []byte
+	size    int // of the whole packet
 }
 
 // extensions are the header extensions of a packet that viewers get as they are.
@@ -142,46 +143,32 @@ func (r *Receiver) readVideo(l *upLayer, p *rtp.Packet, in *inbound) {
 	started := in.newest && (l.lastEnd || in.ts != l.lastTS)
 	err := l.inspector.Inspect(in.payload, in.exts.descriptor, in.marker, &l.frame)
 	f := &l.frame
-	if err != nil {
-		err = l.readDescriptor(in.exts.descriptor, f)
+	in.frame = layer.Frame{
+		Spatial: l.index, KeyFrame: f.KeyFrame, Start: f.StartOfFrame, Sync: f.LayerSync,
+		Unit: l.readUnit(in, err != nil || f.PayloadErr != nil),
 	}
-	in.frame = layer.Frame{Spatial: l.index, KeyFrame: f.KeyFrame, Start: f.StartOfFrame, Sync: f.LayerSync}
 	switch {
 	case err != nil: // encrypted end to end, or a codec we do not know
 		in.frame.Opaque, in.frame.Start = true, started
-	case l.kind == codec.KindVP8:
+	case l.kind == codec.KindVP8 && f.PayloadErr == nil:
 		in.vp8 = &f.VP8
 		in.frame.Temporal = int8(min(f.Temporal, uint8(layer.MaxTemporal))) //nolint:gosec // bounded
 	}
-	if in.newest {
-		l.noteFrame(in, started, err != nil)
-	}
+	l.noteFrame(in, started, err != nil)
 	if in.frame.KeyFrame {
 		r.keyFrames.arrived(l.index)
 	}
 }
 
-// readDescriptor reads the dependency descriptor of a packet whose payload cannot
-// be read, as with end-to-end encryption.
-func (l *upLayer) readDescriptor(dd []byte, f *codec.Frame) error {
-	*f = codec.Frame{}
-	if len(dd) == 0 {
-		return codec.ErrUnsupported
-	}
-	if err := l.dd.Read(dd, &f.Descriptor); err != nil {
-		return err
-	}
-	d := &f.Descriptor
-	f.HasDescriptor = true
-	f.KeyFrame, f.StartOfFrame, f.EndOfFrame = d.KeyFrame() && d.First, d.First, d.Last
-	return nil
-}
-
 // noteFrame keeps the picture statistics of a layer.
 func (l *upLayer) noteFrame(in *inbound, started, opaque bool) {
-	l.lastTS, l.lastEnd = in.ts, in.marker
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.rates.count(in, &l.frame)
+	if !in.newest {
+		return
+	}
+	l.lastTS, l.lastEnd = in.ts, in.marker
 	if started {
 		l.stats.frames.Add(1, in.at)
 	}
@@ -191,8 +178,8 @@ func (l *upLayer) noteFrame(in *inbound, started, opaque bool) {
 	if in.frame.KeyFrame && in.frame.Start {
 		l.stats.keyFrames++
 	}
-	if l.frame.Width > 0 {
-		l.stats.width, l.stats.height = l.frame.Width, l.frame.Height
+	if width, height := l.rates.noteSizes(&l.frame); width > 0 {
+		l.stats.width, l.stats.height = width, height
 	}
 	l.stats.temporal = max(l.stats.temporal, l.frame.Temporal)
 }
@@ -249,12 +236,8 @@ func (d *DownTrack) join(in *inbound) {
 	if in.vp8 != nil {
 		d.vp8.Switch(in.vp8)
 	}
-	if len(in.exts.descriptor) >= descriptorSize {
-		d.frameOffset = frameNumber(in.exts.descriptor) - d.lastFrame - 1
-		if !d.begun {
-			d.frameOffset = 0
-		}
-	}
+	d.joinDescriptors(in)
+	d.left = leftOut{}
 	d.source, d.epoch = in.source, in.epoch
 	d.joined++
 	sn, _ := d.sn.Last()
@@ -346,6 +329,7 @@ func (d *DownTrack) drop(in *inbound) {
 
 // leaveOut closes the viewer's numbering over a packet it does not get.
 func (d *DownTrack) leaveOut(in *inbound) {
+	d.leaveOutMissing(in)
 	d.sn.Drop(in.source, in.seq, in.ts)
 	d.noteTime(in.at)
 	d.stats.left++
@@ -367,7 +351,7 @@ func (d *DownTrack) forwardLate(in *inbound) {
 	}
 	// Pictures of a former layer are no longer told apart.
 	former := in.source != d.source && (in.vp8 != nil || len(in.exts.descriptor) > 0)
-	if len(in.payload) > 0 && !former {
+	if len(in.payload) > 0 && !former && (in.source != d.source || d.sel.Late(in.frame)) {
 		if descriptor, payload, ok := d.rewritePayload(in); ok {
 			d.write(in, sn, ts, descriptor, payload)
 			return
@@ -383,17 +367,18 @@ func (d *DownTrack) write(in *inbound, sn int64, ts uint32, descriptor int, payl
 		return
 	}
 	h := rtp.Header{
-		PayloadType: d.payloadType(in.bare), Marker: in.marker,
+		PayloadType: d.payloadType(in.bare), Marker: in.marker || d.sel.EndsPicture(in.frame),
 		SequenceNumber: uint16(sn), Timestamp: ts, SSRC: d.params.SSRC, //nolint:gosec // wire form
 	}
 	abs := d.absSendTime(in.at)
-	d.header = d.appendHeader(d.header[:0], h, &in.exts, &abs)
+	dd, changed := d.rewriteDescriptor(in, sn)
+	d.header = d.appendHeader(d.header[:0], h, &in.exts, dd, &abs)
 	if in.newest {
 		d.noteFrameNumber(in)
 	}
 	if d.sent != nil {
 		e := d.sent.add(sn)
-		*e = sentPacket{sn: sn, source: in.source, seq: in.seq, spatial: in.spatial, ts: ts, abs: abs}
+		*e = sentPacket{sn: sn, source: in.source, seq: in.seq, spatial: in.spatial, ts: ts, abs: abs, marker: h.Marker, changed: changed}
 		e.descriptorSize = uint8(copy(e.descriptor[:], d.descriptor[:descriptor])) //nolint:gosec // at most 6
 	}
 	_, err := d.params.Writer.WriteRTP(d.header, payload)
@@ -422,14 +407,14 @@ func (d *DownTrack) writePadding(sn int64, ts uint32, at time.Time) {
 		SequenceNumber: uint16(sn), Timestamp: ts, SSRC: d.params.SSRC, //nolint:gosec // wire form
 	}
 	abs := d.absSendTime(at)
-	d.header = d.appendHeader(d.header[:0], h, &extensions{}, &abs)
+	d.header = d.appendHeader(d.header[:0], h, &extensions{}, nil, &abs)
 	_, err := d.params.Writer.WriteRTP(d.header, d.padding[:])
 	d.stats.count(len(d.header)+len(d.padding), 0, at, err)
 }
 
 // appendHeader builds the viewer's header: its own identifiers, the publisher's
 // values.
-func (d *DownTrack) appendHeader(dst []byte, h rtp.Header, x *extensions, abs *[3]byte) []byte {
+func (d *DownTrack) appendHeader(dst []byte, h rtp.Header, x *extensions, descriptor []byte, abs *[3]byte) []byte {
 	ids := &d.params.Extensions
 	var sendTime []byte
 	if ids.AbsSendTime != 0 {
@@ -441,7 +426,7 @@ func (d *DownTrack) appendHeader(dst []byte, h rtp.Header, x *extensions, abs *[
 		rtp.Extension{ID: ids.VideoOrientation, Data: x.orientation},
 		rtp.Extension{ID: ids.PlayoutDelay, Data: x.playoutDelay},
 		rtp.Extension{ID: ids.AudioLevel, Data: x.audioLevel},
-		rtp.Extension{ID: ids.DependencyDescriptor, Data: d.rewriteDescriptor(x.descriptor)},
+		rtp.Extension{ID: ids.DependencyDescriptor, Data: descriptor},
 	)
 }
 
@@ -450,29 +435,4 @@ func (d *DownTrack) absSendTime(at time.Time) (abs [3]byte) {
 		abs = rtp.AbsSendTime(at)
 	}
 	return abs
-}
-
-// descriptorSize is the size of the mandatory fields of a dependency descriptor:
-// flags and template in one byte, then the frame number (AV1 RTP specification,
-// appendix A.8.1).
-const descriptorSize = 3
-
-func frameNumber(dd []byte) uint16 { return binary.BigEndian.Uint16(dd[1:]) }
-
-// rewriteDescriptor makes frame numbers go on over changes of layer: receivers
-// refuse a structure older than the one they have. References in the descriptor
-// are relative and stay right.
-func (d *DownTrack) rewriteDescriptor(dd []byte) []byte {
-	if d.frameOffset == 0 || len(dd) < descriptorSize || d.params.Extensions.DependencyDescriptor == 0 {
-		return dd
-	}
-	d.dd = append(d.dd[:0], dd...)
-	binary.BigEndian.PutUint16(d.dd[1:], frameNumber(dd)-d.frameOffset)
-	return d.dd
-}
-
-func (d *DownTrack) noteFrameNumber(in *inbound) {
-	if len(in.exts.descriptor) >= descriptorSize {
-		d.lastFrame = frameNumber(in.exts.descriptor) - d.frameOffset
-	}
 }

@@ -32,6 +32,8 @@ type sentPacket struct {
 	ts             uint32
 	lastResent     time.Duration // since sentPackets.begin
 	spatial        int8
+	marker         bool
+	changed        bool // its dependency descriptor had more than another number
 	resent         uint8
 	descriptorSize uint8
 	descriptor     [codec.MaxVP8Header]byte
@@ -127,8 +129,14 @@ func (d *DownTrack) resendPacket(r *Receiver, e *sentPacket, at time.Time) {
 		d.stats.misses++
 		return
 	}
+	ids := &r.params.Extensions
+	dd, ok := d.descriptors.resent(e, p.Extension(ids.DependencyDescriptor)) // the layer, and so its frame offset, is still the same
+	if !ok {
+		d.stats.misses++
+		return
+	}
 	h := rtp.Header{
-		PayloadType: d.payloadType(r.bare(p.PayloadType)), Marker: p.Marker,
+		PayloadType: d.payloadType(r.bare(p.PayloadType)), Marker: e.marker,
 		SequenceNumber: uint16(e.sn), Timestamp: e.ts, SSRC: d.params.SSRC, //nolint:gosec // wire form
 	}
 	abs := e.abs
@@ -139,15 +147,13 @@ func (d *DownTrack) resendPacket(r *Receiver, e *sentPacket, at time.Time) {
 	} else {
 		payload = payload[2:] // no original sequence number in front
 	}
-	ids := &r.params.Extensions
 	exts := extensions{
 		absCapture:   p.Extension(ids.AbsCaptureTime),
-		descriptor:   p.Extension(ids.DependencyDescriptor),
 		orientation:  p.Extension(ids.VideoOrientation),
 		playoutDelay: p.Extension(ids.PlayoutDelay),
 		audioLevel:   p.Extension(ids.AudioLevel),
 	}
-	d.header = d.appendHeader(d.header[:0], h, &exts, &abs) // the layer, and so its frame offset, is still the same
+	d.header = d.appendHeader(d.header[:0], h, &exts, dd, &abs)
 	_, err := d.params.Writer.WriteRTP(d.header, payload)
 	d.stats.countResent(len(d.header)+len(payload), at, err)
 }

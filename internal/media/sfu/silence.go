@@ -35,7 +35,7 @@ func (d *DownTrack) writeSilence(now time.Time) {
 			SequenceNumber: uint16(sn), Timestamp: ts, SSRC: d.params.SSRC, //nolint:gosec // wire form
 		}
 		abs := d.absSendTime(now)
-		d.header = d.appendHeader(d.header[:0], h, &extensions{}, &abs)
+		d.header = d.appendHeader(d.header[:0], h, &extensions{}, nil, &abs)
 		_, err := d.params.Writer.WriteRTP(d.header, d.payload)
 		d.stats.count(len(d.header)+len(d.payload), len(d.payload), now, err)
 	}

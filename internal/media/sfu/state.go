@@ -27,10 +27,12 @@ type DownTrackState struct {
 	LastFrame     uint16
 	RTXSN         uint16
 	Current       layer.Layer
-	Max, Target   layer.Layer
-	Paused        bool
-	Packets       uint64
-	Octets        uint64
+	// Inside are the layers inside the stream (SVC).
+	Inside      layer.ScalableState
+	Max, Target layer.Layer
+	Paused      bool
+	Packets     uint64
+	Octets      uint64
 }
 
 // State returns the down track as a value. Close it first: what is sent after
@@ -43,8 +45,8 @@ func (d *DownTrack) State() DownTrackState {
 		SSRC: d.params.SSRC, RTXSSRC: d.params.RTXSSRC,
 		Numbering: d.sn.State(), Pictures: d.vp8.State(), Begun: d.begun,
 		Source: d.source, SourceTS: d.sourceTS, LastTS: d.lastTS, LastAt: d.lastAt, JoinSN: d.joinSN,
-		FrameOffset: d.frameOffset, LastFrame: d.lastFrame, RTXSN: d.rtxSN,
-		Current: d.sel.Current(), Max: maxLayer, Target: target, Paused: d.paused,
+		FrameOffset: d.descriptors.offset, LastFrame: d.descriptors.last, RTXSN: d.rtxSN,
+		Current: d.sel.Current(), Inside: d.sel.Scalable(), Max: maxLayer, Target: target, Paused: d.paused,
 		Packets: d.stats.packets, Octets: d.stats.octets,
 	}
 }
@@ -60,10 +62,10 @@ func (d *DownTrack) Restore(s DownTrackState) {
 	d.begun, d.source, d.sourceTS = s.Begun, s.Source, s.SourceTS
 	d.epoch = restoredEpoch
 	d.lastTS, d.lastAt, d.joinSN = s.LastTS, s.LastAt, s.JoinSN
-	d.frameOffset, d.lastFrame, d.rtxSN = s.FrameOffset, s.LastFrame, s.RTXSN
+	d.descriptors.offset, d.descriptors.last, d.rtxSN = s.FrameOffset, s.LastFrame, s.RTXSN
 	d.sel.SetMax(s.Max)
 	d.sel.SetTarget(s.Target)
-	d.sel.SetCurrent(s.Current)
+	d.sel.SetCurrent(s.Current, s.Inside)
 	d.paused = s.Paused
 	d.stats.packets, d.stats.octets = s.Packets, s.Octets
 	if s.Begun {
@@ -88,6 +90,8 @@ type UpLayerState struct {
 	Highest int64
 	// Clock is the publisher's clock, as its last sender report gave it.
 	Clock rtp.ClockMap
+	// Descriptors are what is known of the stream's dependency descriptors.
+	Descriptors codec.DescriptorState
 }
 
 // State returns the receiver as a value.
@@ -97,8 +101,11 @@ func (r *Receiver) State() ReceiverState {
 		if l == nil {
 			continue
 		}
+		l.push.Lock()
+		descriptors := l.inspector.Descriptors()
+		l.push.Unlock()
 		l.mu.Lock()
-		ls := UpLayerState{Started: l.started, SSRC: l.ssrc}
+		ls := UpLayerState{Started: l.started, SSRC: l.ssrc, Descriptors: descriptors}
 		ls.Highest, _ = l.seq.Highest()
 		if c := l.clock.Load(); c != nil {
 			ls.Clock = *c
@@ -127,6 +134,11 @@ func (r *Receiver) Restore(s ReceiverState) {
 			l.clock.Store(&ls.Clock)
 		}
 		l.mu.Unlock()
+		l.push.Lock()
+		if err := l.inspector.RestoreDescriptors(ls.Descriptors); err != nil { // viewers wait for a key frame
+			r.params.Log.Warn("descriptors of a carried-over track", "track", r.params.TrackID, "err", err)
+		}
+		l.push.Unlock()
 		r.setAlive(int8(i)) //nolint:gosec // below MaxLayers
 	}
 }

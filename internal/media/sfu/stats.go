@@ -36,6 +36,9 @@ type LayerStats struct {
 	Width, Height uint16
 	// TemporalLayers is the number seen so far.
 	TemporalLayers int
+	// Spatial are the spatial layers inside the stream, from the lowest: one unless
+	// it is an SVC stream, none before the first picture.
+	Spatial []SpatialStats
 }
 
 // ReceiverStats describe a published track.
@@ -68,6 +71,7 @@ func (l *upLayer) snapshot(now time.Time) LayerStats {
 	defer l.mu.Unlock()
 	c := &l.stats
 	return LayerStats{
+		Spatial: l.rates.snapshot(now),
 		SSRC:    l.ssrc,
 		Bitrate: 8 * c.bytes.PerSecond(now), FPS: c.frames.PerSecond(now),
 		Packets: c.packets, Octets: c.octets,
@@ -112,10 +116,11 @@ func (d *DownTrack) Stats() DownTrackStats {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, l := &d.stats, d.sel.Current()
+	c := &d.stats
+	l, wanted := d.sel.Layers()
 	return DownTrackStats{
 		TrackID: d.params.TrackID, Subscriber: d.params.Subscriber, SSRC: d.params.SSRC,
-		Spatial: int(l.Spatial), Temporal: int(l.Temporal), Wanted: int(d.sel.Wanted()), Paused: d.sel.Paused(),
+		Spatial: int(l.Spatial), Temporal: int(l.Temporal), Wanted: int(wanted.Spatial), Paused: d.sel.Paused(),
 		Bitrate: 8 * c.bytes.PerSecond(now), Packets: c.packets, Octets: c.octets, Resent: c.resent,
 		Errors: c.errors, LeftOut: c.left, Misses: c.misses, Refused: c.refused,
 		NACKs: c.nacks, PLIs: c.plis, Switches: d.joined,

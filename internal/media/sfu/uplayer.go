@@ -8,6 +8,7 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/concertina-rtc/concertina/internal/media/codec"
+	"github.com/concertina-rtc/concertina/internal/media/layer"
 	"github.com/concertina-rtc/concertina/internal/media/rtp"
 )
 
@@ -36,8 +37,9 @@ type upLayer struct {
 
 	push      sync.Mutex
 	inspector codec.Inspector
-	dd        codec.DescriptorReader
 	frame     codec.Frame
+	unit      layer.Unit
+	spatials  int8 // spatial layers seen in a stream without descriptors
 	in        inbound
 	lastTS    uint32 // of the newest packet
 	lastEnd   bool   // the newest packet ended its frame
@@ -59,6 +61,7 @@ type upLayer struct {
 	reception rtp.ReceptionStats
 	lastAt    time.Time
 	stats     upLayerCounters
+	rates     *layerRates // of video
 }
 
 // upLayerCounters are guarded by upLayer.mu.
@@ -79,7 +82,9 @@ func newUpLayer(index int8, kind codec.Kind, p *ReceiverParams) *upLayer {
 		reception: rtp.NewReceptionStats(p.Codec.ClockRate),
 		history:   rtp.NewHistory(historyPackets, historyBytes, historyRetain),
 	}
-	if p.Kind == Audio {
+	if p.Kind == Video {
+		l.rates = new(layerRates)
+	} else {
 		l.history = rtp.NewHistory(64, 32<<10, historyRetain)
 	}
 	return l
@@ -125,7 +130,7 @@ func (l *upLayer) accept(p *rtp.Packet, at time.Time, restored bool) bool {
 	l.stats.bytes.Add(len(p.Raw), at)
 	l.in = inbound{
 		at: at, seq: seq, source: p.SSRC, epoch: l.epoch, ts: p.Timestamp, spatial: l.index,
-		marker: p.Marker, newest: !had || seq > before, payload: p.Payload,
+		marker: p.Marker, newest: !had || seq > before, payload: p.Payload, size: len(p.Raw),
 	}
 	return true
 }
@@ -140,7 +145,10 @@ func (l *upLayer) begin(p *rtp.Packet) {
 	l.reception = rtp.NewReceptionStats(l.params.Codec.ClockRate)
 	l.clock.Store(nil)
 	l.inspector = codec.NewInspector(l.kind)
-	l.dd.Reset()
+	l.spatials = 0
+	if l.rates != nil {
+		*l.rates = layerRates{}
+	}
 }
 
 // plausible judges the distance of a packet from the newest one. A jump is
