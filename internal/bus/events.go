@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -245,47 +246,24 @@ type handlerError struct{ err error }
 // Error is the handler's.
 func (e *handlerError) Error() string { return e.err.Error() }
 
-// readEvents reads with one consumer and moves next behind each event that was
-// handled.
+// readEvents reads until something fails and moves next behind each event that
+// was handled.
 func (b *Bus) readEvents(ctx context.Context, next *uint64, handle func(StoredEvent) error) error {
-	cons, err := b.js.OrderedConsumer(ctx, StreamEvents, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *next,
-	})
-	if err != nil {
-		return err
-	}
-	it, err := cons.Messages()
-	if err != nil {
-		return err
-	}
-	defer it.Stop()
-	defer context.AfterFunc(ctx, it.Stop)()
-	for {
-		m, err := it.Next()
-		if err != nil {
-			return err
-		}
-		e, err := storedEvent(m)
-		if err != nil {
-			return err
-		}
-		if err := handle(e); err != nil {
+	from := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *next}
+	return b.follow(ctx, StreamEvents, from, func(uint64) {}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		if err := handle(storedEvent(m, meta)); err != nil {
 			return &handlerError{err}
 		}
-		*next = e.Sequence + 1
-	}
+		*next = meta.Sequence.Stream + 1
+		return nil
+	})
 }
 
-func storedEvent(m jetstream.Msg) (StoredEvent, error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return StoredEvent{}, err
-	}
-	kind := m.Subject()
-	node := NodeOf(kind)
+func storedEvent(m jetstream.Msg, meta *jetstream.MsgMetadata) StoredEvent {
+	node := NodeOf(m.Subject())
 	return StoredEvent{
 		Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
-		Node: node, Kind: kind[len("event.")+len(node)+1:],
+		Node: node, Kind: strings.TrimPrefix(m.Subject(), EventSubject(node, "")),
 		ID: m.Headers().Get(jetstream.MsgIDHeader), data: m.Data(),
-	}, nil
+	}
 }

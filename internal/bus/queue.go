@@ -136,14 +136,16 @@ func (b *Bus) nextTask(ctx context.Context, o QueueOptions) (jetstream.Msg, erro
 	if err != nil {
 		return nil, err
 	}
-	batch, err := cons.Fetch(1, jetstream.FetchContext(ctx), jetstream.FetchMaxWait(taskWait), jetstream.FetchHeartbeat(taskWait/3))
+	wait, cancel := context.WithTimeout(ctx, taskWait)
+	defer cancel()
+	batch, err := cons.Fetch(1, jetstream.FetchContext(wait), jetstream.FetchHeartbeat(taskWait/5))
 	if err != nil {
 		return nil, err
 	}
 	for m := range batch.Messages() {
 		return m, nil
 	}
-	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+	if err := batch.Error(); wait.Err() == nil {
 		return nil, err
 	}
 	return nil, nil

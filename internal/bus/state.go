@@ -62,7 +62,7 @@ func (b *Bus) Export(ctx context.Context, w io.Writer) error {
 	}
 	for _, name := range recordBuckets() {
 		err := b.eachMessage(ctx, "KV_"+name, ">", func(m *jetstream.RawStreamMsg) error {
-			if deleted(m) {
+			if gone(m.Header) {
 				return nil
 			}
 			return put(stateLine{Bucket: name, Key: m.Subject[len("$KV."+name+"."):], Value: m.Data})
@@ -280,7 +280,7 @@ func (b *Bus) checkEmpty(ctx context.Context) error {
 	for _, name := range names {
 		err := b.eachMessage(ctx, name, ">", func(m *jetstream.RawStreamMsg) error {
 			key := strings.TrimPrefix(m.Subject, "$KV."+BucketCluster+".")
-			if key == originKey || key == growthKey || strings.HasPrefix(key, fencePrefix) || deleted(m) {
+			if key == originKey || key == growthKey || strings.HasPrefix(key, fencePrefix) || gone(m.Header) {
 				return nil
 			}
 			return ErrNotEmpty
@@ -290,11 +290,6 @@ func (b *Bus) checkEmpty(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// deleted reports whether a message is the trace of a deletion.
-func deleted(m *jetstream.RawStreamMsg) bool {
-	return m.Header.Get("KV-Operation") != "" || m.Header.Get("Nats-Marker-Reason") != ""
 }
 
 // importLine writes a line once: a record that is there stays, and streams
