@@ -262,9 +262,13 @@ func (p *Participant) connectionState(down bool, s transport.State) {
 		return
 	}
 	isPrimary := p.single || down == (p.primary == p.down)
+	lost := &p.lost[0]
+	if down {
+		lost = &p.lost[1]
+	}
 	switch s {
 	case transport.StateConnected:
-		p.mediaLost = time.Time{}
+		*lost = time.Time{}
 		if (p.single || down) && !p.downReady {
 			p.downReady = true
 			for _, sub := range p.subs {
@@ -274,10 +278,20 @@ func (p *Participant) connectionState(down bool, s transport.State) {
 		if isPrimary && p.state != livekit.ParticipantInfo_ACTIVE {
 			p.activate()
 		}
+	case transport.StateDisconnected:
+		if p.sink.Load() == nil && lost.IsZero() { // neither signalling nor media
+			*lost = time.Now()
+		}
+	case transport.StateClosed: // the client closed it
+		if p.sink.Load() == nil && isPrimary && !p.activeAt.IsZero() {
+			p.room.remove(p, livekit.DisconnectReason_SIGNAL_CLOSE, livekit.LeaveRequest_DISCONNECT, false)
+		} else if lost.IsZero() {
+			*lost = time.Now()
+		}
 	case transport.StateFailed:
 		p.log.Info("media connection failed", "subscriber", down)
-		if p.mediaLost.IsZero() {
-			p.mediaLost = time.Now()
+		if lost.IsZero() {
+			*lost = time.Now()
 		}
 		if p.supportsLeaveAction() {
 			p.send(leave(livekit.DisconnectReason_CONNECTION_TIMEOUT, livekit.LeaveRequest_RESUME))
@@ -287,6 +301,15 @@ func (p *Participant) connectionState(down bool, s transport.State) {
 			p.signalGone()
 		}
 	}
+}
+
+// mediaLost returns since when a media connection is down, zero when none is.
+func (p *Participant) mediaLost() time.Time {
+	a, b := p.lost[0], p.lost[1]
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // activate marks that media flows. Actor.

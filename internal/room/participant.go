@@ -67,8 +67,8 @@ type Participant struct {
 	dataSubs map[string]uint16               // our handle by track sid
 	nextData uint16
 
-	signalLost   time.Time // zero while signalling is up
-	mediaLost    time.Time // zero while media is up
+	signalLost   time.Time    // zero while signalling is up
+	lost         [2]time.Time // since when up (or the only connection) and down are lost; zero while up
 	lastRefresh  time.Time
 	quality      livekit.ConnectionQuality
 	qualityKnown bool
@@ -173,7 +173,7 @@ func (r *Room) expireParticipant(p *Participant, now time.Time) {
 	switch {
 	case p.state != livekit.ParticipantInfo_ACTIVE && now.Sub(p.joinedAt) > r.cfg.JoinTimeout:
 		r.remove(p, livekit.DisconnectReason_JOIN_FAILURE, livekit.LeaveRequest_RECONNECT, true)
-	case !p.mediaLost.IsZero() && now.Sub(p.mediaLost) > r.cfg.MediaGrace:
+	case !p.mediaLost().IsZero() && now.Sub(p.mediaLost()) > r.cfg.MediaGrace:
 		r.remove(p, livekit.DisconnectReason_CONNECTION_TIMEOUT, livekit.LeaveRequest_RECONNECT, true)
 	case !p.signalLost.IsZero() && now.Sub(p.signalLost) > r.cfg.SignalGrace:
 		r.remove(p, livekit.DisconnectReason_SIGNAL_CLOSE, livekit.LeaveRequest_RECONNECT, false)

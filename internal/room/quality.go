@@ -76,7 +76,7 @@ func (r *Room) tickQuality() {
 
 // link gathers the media statistics of one participant. Actor.
 func (r *Room) link(p *Participant) linkStats {
-	l := linkStats{dead: !p.mediaLost.IsZero()}
+	l := linkStats{dead: !p.mediaLost().IsZero()}
 	for _, pub := range p.pubs {
 		for _, u := range pub.uplinks {
 			st := u.Receiver.Stats()

@@ -8,6 +8,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
+	"github.com/concertina-rtc/concertina/internal/media/transport"
 )
 
 // Session is one signal connection of a participant. Its methods are called
@@ -33,13 +34,14 @@ func (s *Session) Detach() {
 	}
 }
 
-// detached: a participant whose media never came up leaves at once. Actor.
+// detached: a participant whose media never came up, or was closed by its
+// client, leaves at once. Actor.
 func (p *Participant) detached() {
 	if p.left {
 		return
 	}
 	p.signalGone()
-	if p.activeAt.IsZero() {
+	if p.activeAt.IsZero() || !p.mediaLost().IsZero() && p.primary.State() == transport.StateClosed {
 		p.room.remove(p, livekit.DisconnectReason_SIGNAL_CLOSE, livekit.LeaveRequest_DISCONNECT, false)
 	}
 }

@@ -102,7 +102,7 @@ func Default() Config {
 		SendBuffer:         4 << 20,
 		MTU:                1200,
 		DisconnectedAfter:  7 * time.Second,
-		FailedAfter:        20 * time.Second,
+		FailedAfter:        15 * time.Second,
 		ConnectTimeout:     30 * time.Second,
 		TCPFirstFrame:      10 * time.Second,
 		TCPUnauthenticated: 256,
