@@ -42,8 +42,8 @@ type DownTrack struct {
 	params   DownTrackParams
 	kind     codec.Kind
 	receiver atomic.Pointer[Receiver]
-	// want is the layer whose key frame the viewer waits for, layer.None when it
-	// waits for none; read by the receiver's Tick.
+	// want is the simulcast layer whose key frame the viewer waits for, layer.None
+	// when it waits for none, plus wantUrgent; read by the receiver's Tick.
 	want atomic.Int32
 
 	// mu makes the down track the one writer of its SSRCs. It is taken once per
@@ -190,15 +190,6 @@ func (d *DownTrack) change(f func()) {
 	if r := d.receiver.Load(); r != nil {
 		r.requestFor(d)
 	}
-}
-
-// publishWant lets the receiver see which key frame is needed.
-func (d *DownTrack) publishWant() {
-	want := layer.None
-	if !d.closed && d.kind.IsVideo() {
-		want = d.sel.NeedKeyFrame()
-	}
-	d.want.Store(int32(want))
 }
 
 // attach joins the down track to a receiver and returns the form of payload it

@@ -216,7 +216,7 @@ func (d *DownTrack) forward(in *inbound) {
 	case layer.Drop:
 		d.drop(in)
 	}
-	d.want.Store(int32(d.sel.NeedKeyFrame()))
+	d.publishWant()
 }
 
 // sourceChanged reports whether the viewer's layer is now another stream than the

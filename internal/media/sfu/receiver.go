@@ -40,8 +40,10 @@ type ReceiverParams struct {
 	SendRTCP func([]rtcp.Packet)
 	// SenderSSRC is what our RTCP names as its sender.
 	SenderSSRC uint32
-	// PLIThrottle is the least time between two key-frame requests per layer;
-	// zero fields take 500 ms for the lowest layer and 1 s for the others.
+	// PLIThrottle is the least time between a key-frame request that was answered
+	// and the next one, per layer; zero fields take 500 ms for the lowest layer and
+	// 1 s for the others. Where a viewer has no picture yet, or no answer comes, it
+	// is 500 ms at most.
 	PLIThrottle [MaxLayers]time.Duration
 	// Log is used off the packet path only.
 	Log *slog.Logger

@@ -156,13 +156,13 @@ func TestKeyFrameRequests(t *testing.T) {
 		t.Fatalf("asked for %v, want a key frame of 102", got)
 	}
 	count := 0
-	for range 40 { // 2 s: repeated until it comes, once a second
+	for range 40 { // 2 s: repeated until it comes, twice a second
 		s.after(50 * time.Millisecond)
 		s.push(2, delta(2, 2+uint16(count), 1000, 1))
 		count += len(plis(s.r.Tick(s.now)))
 	}
-	if count != 2 {
-		t.Errorf("%d repetitions in 2 s, want 2", count)
+	if count != 4 {
+		t.Errorf("%d repetitions in 2 s, want 4", count)
 	}
 	s.push(2, key(2, 50, 9000, 9))
 	s.after(5 * time.Second)
