@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildCrowd, buildServer } from './lib/target.js';
 
 const directory = join(dirname(fileURLToPath(import.meta.url)), 'scenarios');
 const files = readdirSync(directory).filter((file) => file.endsWith('.test.js')).sort();
@@ -22,6 +23,16 @@ const chosen = args.slice(0, split).map((name) => {
   process.exit(2);
 });
 
+// One build for all, so that every scenario tests the same server. NODE_ENV quietens rtc-node's debug log.
+const env = { NODE_ENV: 'production', ...process.env };
+try {
+  if (!env.CONCERTINA_URL) env.E2E_SERVER = await buildServer();
+  env.E2E_CROWD = await buildCrowd();
+} catch (err) {
+  process.stderr.write(`${err.message}\n`);
+  process.exit(1);
+}
+
 const child = spawn(
   process.execPath,
   [
@@ -31,8 +42,7 @@ const child = spawn(
     ...args.slice(split + 1),
     ...(chosen.length > 0 ? chosen : files).map((file) => join(directory, file)),
   ],
-  // NODE_ENV quietens rtc-node's debug log.
-  { stdio: 'inherit', env: { NODE_ENV: 'production', ...process.env } },
+  { stdio: 'inherit', env },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code) => process.exit(code ?? 1));

@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -83,6 +85,8 @@ func startOwn() (stop func() error, err error) {
 	var output bytes.Buffer
 	cmd := exec.Command(binary, "dev", "--bind", "127.0.0.1", "--port", port, "--rtc-tcp-port", tcp, "--rtc-udp-port", port)
 	cmd.Stdout, cmd.Stderr = &output, &output
+	// The suite's own variables are no settings of the server, which is strict about them.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONCERTINA_") })
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

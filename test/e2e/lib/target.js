@@ -30,11 +30,12 @@ export async function startTarget({ env = {} } = {}) {
       metricsUrl: process.env.CONCERTINA_METRICS_URL,
     });
   }
-  const binary = await build('concertina', repository, './cmd/concertina');
+  const binary = await buildServer();
   const [port, tcpPort, udpPort] = [await freeTCPPort(), await freeTCPPort(), await freeUDPPort()];
   const args = ['dev', '--bind', '127.0.0.1', '--port', port, '--rtc-tcp-port', tcpPort, '--rtc-udp-port', udpPort];
   const child = spawn(binary, args.map(String), {
-    env: { ...process.env, ...env },
+    // The suite's own CONCERTINA_ variables are no settings of the server, which is strict about them.
+    env: { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CONCERTINA_'))), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const target = new Target({ url: `ws://127.0.0.1:${port}`, udpPort, tcpPort, child });
@@ -56,10 +57,12 @@ export async function startTarget({ env = {} } = {}) {
   return target;
 }
 
-/** Builds the crowd of Go SDK participants and returns its path. */
-export const buildCrowd = () => build('crowd', join(repository, 'test', 'interop'), './cmd/crowd');
+/** The path of our server: E2E_SERVER, or built here. */
+export const buildServer = async () => process.env.E2E_SERVER ?? build('concertina', repository, './cmd/concertina');
 
-/** Builds a Go command of this repository into out/ and returns its path. */
+/** The path of the crowd of Go SDK participants: E2E_CROWD, or built here. */
+export const buildCrowd = async () => process.env.E2E_CROWD ?? build('crowd', join(repository, 'test', 'interop'), './cmd/crowd');
+
 async function build(name, directory, pkg) {
   const out = join(suite, 'out');
   mkdirSync(out, { recursive: true });
