@@ -204,7 +204,8 @@ func (e *Estimator) grow(now micros, used float64) {
 	if r.capacity > 0 { // beyond what was seen to be there only what is used counts
 		limit = min(limit, max(growthKnown*used, burstKept*r.capacity))
 	}
-	to = min(to, limit)
+	// What arrives without a queue goes through, whatever was thought before.
+	to = max(min(to, limit), burstKept*used)
 	if to <= r.bitrate {
 		return
 	}

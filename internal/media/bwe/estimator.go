@@ -92,8 +92,7 @@ type Estimator struct {
 	// with what is reported next; without them the network would seem slow.
 	unreported int
 
-	decision Decision
-	why      Explanation
+	why Explanation
 }
 
 // reportState is what is remembered from one feedback to the next.
@@ -129,7 +128,6 @@ func New(c Config) *Estimator {
 	e := &Estimator{config: c.withDefaults()}
 	e.trend.init()
 	e.rate.init(e.config)
-	e.decision.Estimate.Bitrate = e.config.Start
 	return e
 }
 
