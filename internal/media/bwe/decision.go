@@ -149,7 +149,7 @@ func duration(us micros) time.Duration { return time.Duration(us) * time.Microse
 
 func (e *Estimator) explain(x Explanation) {
 	e.why = x
-	e.why.At = e.epoch.Add(duration(e.reports.last))
+	e.why.At = e.epoch.Add(duration(e.now))
 }
 
 // Tick returns the present decision. Call it every 20 to 100 ms, and every few

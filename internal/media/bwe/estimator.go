@@ -71,6 +71,7 @@ type Demand struct {
 type Estimator struct {
 	config Config
 	epoch  time.Time // instants of sending count from here
+	now    micros    // of the present call
 	demand Demand
 
 	sent    history
@@ -144,7 +145,8 @@ func (e *Estimator) micros(at time.Time) micros {
 		// Not at zero, so that "never" is before everything.
 		e.epoch = at.Add(-time.Minute)
 	}
-	return at.Sub(e.epoch).Microseconds()
+	e.now = at.Sub(e.epoch).Microseconds()
+	return e.now
 }
 
 // Sent notes a packet that was handed to the network. It allocates once, for the

@@ -52,18 +52,16 @@ type prober struct {
 	interval micros
 	next     micros // not before
 
-	packets, bytes     int // sent
-	firstSent, lastEnd micros
-	queueBefore        micros
-	highestQueue       micros
+	packets, bytes int    // sent
+	shadow         micros // what was sent before then may have waited behind it
+	queueBefore    micros
+	highestQueue   micros
 
-	arrived               int
-	arrivedBytes          int
-	sentFrom, sentTo      micros
-	arrivedFrom           micros
-	arrivedTo             micros
-	sizeFirst, sizeLast   int // of the first to arrive, of the last to be sent
-	acknowledgedAfterward bool
+	arrived, arrivedBytes  int
+	sentFrom, sentTo       micros // of what arrived
+	arrivedFrom, arrivedTo micros
+	sizeFirst, sizeLast    int  // of the first to arrive, of the last to be sent
+	passed                 bool // something sent after it has been reported
 }
 
 // cluster is the mark of the present cluster in the history.
@@ -73,9 +71,6 @@ func (p *prober) cluster() uint8 { return uint8(p.id%255) + 1 } //nolint:gosec /
 func (p *prober) sent(at micros, size int) uint8 {
 	if p.phase != probeSending || at >= p.end {
 		return 0
-	}
-	if p.packets == 0 {
-		p.firstSent = at
 	}
 	p.packets++
 	p.bytes += size
@@ -88,7 +83,7 @@ func (p *prober) acked(s *sentPacket, at, arrival micros) {
 		return
 	}
 	if s.cluster != p.cluster() {
-		p.acknowledgedAfterward = p.acknowledgedAfterward || p.phase == probeWaiting && at >= p.end
+		p.passed = p.passed || p.phase == probeWaiting && at >= p.end
 		return
 	}
 	size := int(s.size)
@@ -115,7 +110,7 @@ func (p *prober) covers(at micros) bool {
 	if p.phase == probeSending {
 		return at >= p.start
 	}
-	return at >= p.start && at < p.lastEnd
+	return at >= p.start && at < p.shadow
 }
 
 // queued notes the queue that the probe makes; when it is long the link has
@@ -130,7 +125,7 @@ func (p *prober) running() bool { return p.phase != probeIdle }
 func (p *prober) congested(now micros) {
 	p.phase, p.interval = probeIdle, probeFirst
 	p.next = max(p.next, now+probeAfter)
-	p.lastEnd = min(p.lastEnd, now)
+	p.shadow = min(p.shadow, now)
 }
 
 // begin starts a cluster.
@@ -140,7 +135,7 @@ func (p *prober) begin(now micros, goal float64, duration, queue micros) {
 	}
 	*p = prober{
 		phase: probeSending, id: p.id + 1, goal: goal, start: now, end: now + duration,
-		interval: p.interval, failed: p.failed, queueBefore: queue, lastEnd: now + duration,
+		interval: p.interval, failed: p.failed, queueBefore: queue, shadow: now + duration,
 	}
 }
 
@@ -177,7 +172,7 @@ func (e *Estimator) probeDue(now micros) {
 			return
 		}
 		p.end = min(p.end, now)
-		p.phase, p.lastEnd = probeWaiting, now+probeShadow
+		p.phase, p.shadow = probeWaiting, now+probeShadow
 		e.stats.Probes++
 	}
 	if p.phase == probeWaiting && now > p.end+probeTimeout {
@@ -208,7 +203,7 @@ func (e *Estimator) probeDue(now micros) {
 // reported.
 func (e *Estimator) probeResult(now micros) {
 	p, r := &e.probe, &e.rate
-	if p.phase != probeWaiting || p.arrived < p.packets && !p.acknowledgedAfterward {
+	if p.phase != probeWaiting || p.arrived < p.packets && !p.passed {
 		return
 	}
 	sent, arrived, ok := p.rates()
@@ -236,7 +231,7 @@ func (e *Estimator) probeResult(now micros) {
 		}
 		p.failed = false
 		p.phase, p.interval, p.next = probeIdle, probeFirst, now+probeAgain
-		p.lastEnd = min(p.lastEnd, now)
+		p.shadow = min(p.shadow, now)
 		e.explain(x)
 	}
 }
