@@ -215,6 +215,7 @@ func handshake(t *testing.T, client, server *tls.Config) error {
 }
 
 func TestTLSFromFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca, key := writeCertificates(t, dir)
 	cfg := masterConfig(t, "m1")

@@ -210,7 +210,7 @@ func (b *Bus) prepareOnce(ctx context.Context) bool {
 		if tries == 20 && !errors.Is(err, context.Canceled) {
 			b.note.say(slog.LevelWarn, "prepare", "bus waits for its masters to agree", "error", err)
 		}
-		if !pause(ctx, wait.next()) {
+		if !pause(ctx, min(wait.next(), ensureAttempt)) {
 			return false
 		}
 	}

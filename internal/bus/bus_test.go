@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,16 +144,23 @@ func join(t testing.TB, id string, masters ...*Bus) *Bus {
 	return b
 }
 
+// nextPort counts through ports below those that the kernel hands out, so that
+// a port stays free between the question and the server's start.
+var nextPort atomic.Int32
+
 // freeAddresses returns addresses that are free now.
 func freeAddresses(t testing.TB, n int) (out []string) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for len(out) < n {
+		port := 10_000 + (int32(os.Getpid())*101+nextPort.Add(1))%20_000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
+			continue
+		}
+		out = append(out, l.Addr().String())
+		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
 	}
 	return out
 }
@@ -212,6 +221,7 @@ func TestSingleMasterAndNode(t *testing.T) {
 }
 
 func TestThreeMasters(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	m := three(t)
 	t.Log("ready after", time.Since(start))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/concertina-rtc/concertina/internal/cluster"
 )
@@ -74,9 +75,13 @@ func TestAddressInUse(t *testing.T) {
 	cfg := masterConfig(t, "m2")
 	cfg.Server.Listen = m.Address()
 	_, log := newLogs(t)
+	start := time.Now()
 	b, err := Open(cfg, log)
 	if err == nil {
 		b.Close()
 		t.Fatal("opened")
+	}
+	if !strings.Contains(err.Error(), "in use") || time.Since(start) > 5*time.Second {
+		t.Errorf("after %v: %v", time.Since(start), err)
 	}
 }

@@ -27,6 +27,7 @@ func readUntil(t testing.TB, b *Bus, from uint64, n int) (out []StoredEvent) {
 }
 
 func TestEventsAreStoredOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	masters := three(t)
 	n := join(t, "n1", masters...)
 	ctx := testContext(t)
@@ -148,6 +149,7 @@ func TestOutboxIsBounded(t *testing.T) {
 
 // A reader and a master's restart: nothing twice, nothing missing.
 func TestReadEventsSurvivesRestart(t *testing.T) {
+	t.Parallel()
 	cfgs := threeConfigs(t)
 	var masters []*Bus
 	for _, cfg := range cfgs {
@@ -195,6 +197,7 @@ func TestReadEventsSurvivesRestart(t *testing.T) {
 }
 
 func TestWorkQueue(t *testing.T) {
+	t.Parallel()
 	m := single(t)
 	n := join(t, "n1", m)
 	ctx, stop := context.WithCancel(testContext(t))
@@ -274,6 +277,7 @@ func TestWorkQueue(t *testing.T) {
 // A worker that dies loses its task to another one; a task whose every worker
 // dies is buried by a master.
 func TestWorkerDies(t *testing.T) {
+	t.Parallel()
 	m := single(t)
 	ctx := testContext(t)
 	o := DefaultQueue("q")

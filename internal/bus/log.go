@@ -15,8 +15,9 @@ type quiet struct {
 	log *slog.Logger
 	now func() time.Time
 
-	mu   sync.Mutex
-	said map[string]*saying // by format, which is a constant of the program
+	mu    sync.Mutex
+	said  map[string]*saying // by format, which is a constant of the program
+	fatal string             // what the server could not live with
 }
 
 type saying struct {
@@ -76,7 +77,19 @@ func (q *quiet) Warnf(format string, v ...any) { q.server(slog.LevelWarn, format
 
 // Fatalf implements the server's Logger. The server then shuts down; the
 // process does not.
-func (q *quiet) Fatalf(format string, v ...any) { q.server(slog.LevelError, format, v) }
+func (q *quiet) Fatalf(format string, v ...any) {
+	q.mu.Lock()
+	q.fatal = fmt.Sprintf(format, v...)
+	q.mu.Unlock()
+	q.server(slog.LevelError, format, v)
+}
+
+// died returns the text of a Fatalf, or nothing.
+func (q *quiet) died() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.fatal
+}
 
 // Errorf implements the server's Logger.
 func (q *quiet) Errorf(format string, v ...any) { q.server(slog.LevelError, format, v) }

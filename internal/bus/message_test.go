@@ -250,6 +250,7 @@ func TestRequestFlood(t *testing.T) {
 
 // Masters share requests.
 func TestQueueGroup(t *testing.T) {
+	t.Parallel()
 	masters := three(t)
 	n := join(t, "n1", masters...)
 	ctx := testContext(t)

@@ -13,6 +13,7 @@ import (
 // arrive once and in order, records and queues are there, leases can be taken,
 // watches compare, and the log has one line for it.
 func TestOutageAndReturn(t *testing.T) {
+	t.Parallel()
 	cfg := masterConfig(t, "m1")
 	cfg.Server.Listen = freeAddresses(t, 1)[0]
 	m := mustOpen(t, cfg)
@@ -169,6 +170,7 @@ func TestNodeBeforeMasters(t *testing.T) {
 // One of three masters stops: everything goes on, also on nodes that were
 // connected to it, and it is one of them again when it comes back.
 func TestMasterOfThreeStops(t *testing.T) {
+	t.Parallel()
 	cfgs := threeConfigs(t)
 	var masters []*Bus
 	for _, cfg := range cfgs {

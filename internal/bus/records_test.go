@@ -123,6 +123,7 @@ func TestWatch(t *testing.T) {
 
 // The end of a lease, by release and by time, is told to who watches.
 func TestWatchLease(t *testing.T) {
+	t.Parallel()
 	m := single(t)
 	n := join(t, "n1", m)
 	ctx := testContext(t)
@@ -159,6 +160,7 @@ func TestWatchLease(t *testing.T) {
 }
 
 func TestPresence(t *testing.T) {
+	t.Parallel()
 	masters := three(t)
 	early := join(t, "early", masters[2])
 	ctx := testContext(t)

@@ -50,11 +50,27 @@ func startServer(cfg Config, local ed25519.PublicKey, log *quiet) (*server.Serve
 	auth.system = srv.SystemAccount
 	srv.SetLogger(log, false, false)
 	srv.Start()
-	if !srv.ReadyForConnections(startTimeout) || !srv.JetStreamEnabled() {
+	if err := waitForServer(srv, log); err != nil {
 		stopServer(srv)
-		return nil, errors.New("server: does not start: is an address in use, or the data directory not writable?")
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	return srv, nil
+}
+
+// waitForServer returns nil when the server listens, or why it does not. The
+// server tells only its logger.
+func waitForServer(srv *server.Server, log *quiet) error {
+	for deadline := time.Now().Add(startTimeout); ; {
+		ready := srv.ReadyForConnections(50 * time.Millisecond)
+		switch why := log.died(); {
+		case why != "":
+			return errors.New(why)
+		case ready && srv.JetStreamEnabled():
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("does not start within %v", startTimeout)
+		}
+	}
 }
 
 // stopServer hands leadership over and waits. Without it every restart would

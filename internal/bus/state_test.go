@@ -98,6 +98,7 @@ func checkFilled(t testing.TB, m *Bus, token uint64) {
 }
 
 func TestExportAndImport(t *testing.T) {
+	t.Parallel()
 	a := single(t)
 	ctx := testContext(t)
 	token := fill(t, a)
@@ -132,6 +133,7 @@ func TestExportAndImport(t *testing.T) {
 // A single master is configured to be one of three and brings its state along.
 // The others wait for it and do not take the cluster for empty.
 func TestGrowth(t *testing.T) {
+	t.Parallel()
 	cfgs := threeConfigs(t)
 	alone := cfgs[0]
 	alone.Server.Masters, alone.Server.Routes = 1, nil
@@ -182,6 +184,7 @@ func TestGrowth(t *testing.T) {
 
 // The growth is interrupted after the export; the next start goes on.
 func TestGrowthGoesOn(t *testing.T) {
+	t.Parallel()
 	cfgs := threeConfigs(t)
 	alone := cfgs[0]
 	alone.Server.Masters, alone.Server.Routes = 1, nil
@@ -204,6 +207,7 @@ func TestGrowthGoesOn(t *testing.T) {
 
 // A second master with a past of its own joins: the cluster's state stays.
 func TestGrowthOfTwoPasts(t *testing.T) {
+	t.Parallel()
 	cfgs := threeConfigs(t)
 	for i := range 2 {
 		alone := cfgs[i]
