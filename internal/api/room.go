@@ -17,25 +17,23 @@ import (
 	"github.com/concertina-rtc/concertina/internal/room"
 )
 
-// maxBody bounds a request: 64 kB of data, metadata and some room for JSON.
-const maxBody = 1 << 20
-
 // RoomService implements livekit.RoomService on the rooms of this node.
 type RoomService struct {
 	rooms *room.Manager
 }
 
-// Routes registers the Twirp services on mux, authenticated with keys.
-func Routes(mux *http.ServeMux, keys *auth.Keys, rooms *room.Manager) {
+// Routes registers the Twirp services on mux, authenticated with keys. maxBody
+// bounds a request in bytes; 0 is no limit.
+func Routes(mux *http.ServeMux, keys *auth.Keys, rooms *room.Manager, maxBody int64) {
 	svc := livekit.NewRoomServiceServer(&RoomService{rooms: rooms})
-	mux.Handle(svc.PathPrefix(), authenticate(keys, svc))
+	mux.Handle(svc.PathPrefix(), authenticate(keys, maxBody, svc))
 }
 
 type claimsKey struct{}
 
 // authenticate puts the claims of the request's token into its context. Which
 // grant a call needs is checked by the call.
-func authenticate(keys *auth.Keys, next http.Handler) http.Handler {
+func authenticate(keys *auth.Keys, maxBody int64, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Livekit-Request-Id")
@@ -54,7 +52,9 @@ func authenticate(keys *auth.Keys, next http.Handler) http.Handler {
 			_ = twirp.WriteError(w, twirp.Unauthenticated.Error(err.Error())) // the client is gone otherwise
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if maxBody > 0 {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -46,7 +46,7 @@ func newAPI(t *testing.T) (url string, rooms *room.Manager) {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	Routes(mux, keys, rooms)
+	Routes(mux, keys, rooms, 1<<20)
 	done := make(chan struct{})
 	(&Console{Keys: keys, Rooms: rooms, Log: log, Done: done, Node: func() NodeView { return NodeView{ID: "ND_test"} }}).Routes(mux)
 	srv := httptest.NewServer(mux)

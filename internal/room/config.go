@@ -16,6 +16,7 @@ type Config struct {
 	MaxParticipants    uint32        // per room, when CreateRoom names none
 	EnableRemoteUnmute bool          // the server API may unmute tracks
 	Codecs             []peer.CodecSpec
+	Protocol           string // of the candidates clients are offered: "udp", "tcp" or "" for both
 
 	MaxMetadataSize     int // bytes
 	MaxAttributesSize   int // bytes, keys and values together

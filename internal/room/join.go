@@ -63,6 +63,7 @@ func (r *Room) join(j Join) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.setProtocol(r.cfg.Protocol)
 	r.recallProtocol(p, p.joinedAt)
 	p.sink.Store(&sinkRef{j.Sink})
 	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Join{Join: r.joinResponse(p)}})

@@ -84,9 +84,9 @@ func unsupportedKeys() map[string]string {
 // far. Changing one is warned about. The list must shrink to nothing.
 func noEffectYet() []string {
 	return []string{
-		"rtc.allow_tcp_fallback", "rtc.force_tcp", "rtc.packet_buffer_size_video", "rtc.packet_buffer_size_audio",
+		"rtc.packet_buffer_size_video", "rtc.packet_buffer_size_audio",
 		"room.playout_delay.enabled", "room.playout_delay.min", "room.playout_delay.max", "room.sync_streams",
 		"video.dynacast_pause_delay",
-		"limit.num_tracks", "limit.bytes_per_sec", "limit.max_api_request_body_size",
+		"limit.num_tracks", "limit.bytes_per_sec",
 	}
 }

@@ -36,8 +36,8 @@ type RTC struct {
 	STUNServers []string `yaml:"stun_servers"`
 	// TURNServers are TURN servers elsewhere that are given to clients.
 	TURNServers []TURNServer `yaml:"turn_servers"`
-	// AllowTCPFallback tells a client whose UDP connection fails early to try
-	// TCP, then TURN over TLS.
+	// AllowTCPFallback offers TCP candidates beside UDP ones; clients take them
+	// when UDP does not get through.
 	AllowTCPFallback bool `yaml:"allow_tcp_fallback"`
 	// ForceTCP offers no UDP candidates. For tests of the TCP path.
 	ForceTCP bool `yaml:"force_tcp"`

@@ -49,6 +49,12 @@ func roomConfig(cfg Config) room.Config {
 	c.EmptyTimeout, c.DepartureTimeout = cfg.Room.EmptyTimeout, cfg.Room.DepartureTimeout
 	c.MaxParticipants = cfg.Room.MaxParticipants
 	c.EnableRemoteUnmute = cfg.Room.EnableRemoteUnmute
+	switch {
+	case cfg.RTC.ForceTCP:
+		c.Protocol = "tcp"
+	case !cfg.RTC.AllowTCPFallback:
+		c.Protocol = "udp"
+	}
 	for _, k := range cfg.Room.EnabledCodecs {
 		c.Codecs = append(c.Codecs, peer.CodecSpec{Mime: string(k.MIME)})
 	}
@@ -67,9 +73,7 @@ func roomConfig(cfg Config) room.Config {
 
 func signalConfig(cfg Config) signal.Config {
 	c := signal.DefaultConfig()
-	if cfg.Limit.SignalMessageSizeLimit > 0 {
-		c.MaxFrame = int64(cfg.Limit.SignalMessageSizeLimit)
-	}
+	c.MaxFrame = int64(cfg.Limit.SignalMessageSizeLimit)
 	c.JoinsPerSecond, c.JoinBurst = float64(cfg.Limit.JoinsPerSecondPerIP), cfg.Limit.JoinBurstPerIP
 	return c
 }

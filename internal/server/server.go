@@ -151,7 +151,7 @@ func (s *Server) startHTTP() (err error) {
 	mux := http.NewServeMux()
 	s.health.routes(mux)
 	s.signal.Routes(mux)
-	api.Routes(mux, s.keys, s.rooms)
+	api.Routes(mux, s.keys, s.rooms, int64(s.cfg.Limit.MaxAPIRequestBodySize))
 	(&api.Console{Keys: s.keys, Rooms: s.rooms, Node: s.nodeView, Log: s.log, Done: s.done}).Routes(mux)
 	pages := console.Handler()
 	mux.Handle("/meet", pages)

@@ -30,7 +30,7 @@ import (
 
 // Config bounds what a client may do before and while it is connected.
 type Config struct {
-	MaxFrame       int64         // bytes of one frame; larger ones close the connection
+	MaxFrame       int64         // bytes of one frame; larger ones close the connection; 0 = no limit
 	MaxQueue       int           // responses queued for a client that does not read
 	JoinsPerSecond float64       // from one address; 0 = no limit
 	JoinBurst      int           // joins from one address at once
@@ -206,7 +206,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, v1 bool) {
 	s.stats.Accepted.Add(1)
 	s.stats.Connections.Add(1)
 	defer s.stats.Connections.Add(-1)
-	ws.SetReadLimit(s.cfg.MaxFrame)
+	if s.cfg.MaxFrame > 0 {
+		ws.SetReadLimit(s.cfg.MaxFrame)
+	} else {
+		ws.SetReadLimit(-1)
+	}
 	c := newConn(s.ctx, ws, s.cfg, &s.stats)
 	defer c.wait()
 	j.Sink, j.Address = c, address
