@@ -76,6 +76,7 @@ func theRules() rules {
 		larger: map[string]int{
 			"internal/media/transport": 3300, // sockets, ICE, DTLS, SCTP and the export of all of it
 			"internal/room":            3400, // the actor and everything that it decides
+			"internal/bus":             3400, // servers, leases, records, queues and their subjects in one place
 		},
 	}
 }
