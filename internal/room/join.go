@@ -116,8 +116,9 @@ func (r *Room) newParticipant(j Join, now time.Time) (*Participant, error) {
 
 // connect makes the participant's media connections.
 func (p *Participant) connect() error {
+	p.host = p.room.deps.Host
 	params := peer.Params{
-		Host: p.room.deps.Host, Loop: p.room.deps.Loop, Log: p.log,
+		Host: p.host, Loop: p.room.deps.Loop, Log: p.log,
 		Codecs: p.room.cfg.Codecs, Quirks: p.quirks(),
 		PreferredCodec: p.preferredCodec, AudioOptions: p.audioOptions, PLIThrottle: p.room.cfg.PLIThrottle,
 		NegotiationFailed: func(err error) { p.negotiationFailed("offer", err) },

@@ -21,6 +21,9 @@ type Deps struct {
 	Host   *transport.Host
 	Loop   *peer.Loop
 	Events event.Sink
+	// SpareHost returns a second host with the certificate of Host, for participants
+	// that simulate a migration; it may block. nil: they reconnect.
+	SpareHost func() (*transport.Host, error)
 	// ICEServers returns the STUN and TURN servers for one participant.
 	ICEServers func(participantSID string) []*livekit.ICEServer
 	// RefreshToken signs a token that lets p come back with its present grants.

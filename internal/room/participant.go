@@ -12,6 +12,7 @@ import (
 
 	"github.com/concertina-rtc/concertina/internal/auth"
 	"github.com/concertina-rtc/concertina/internal/media/peer"
+	"github.com/concertina-rtc/concertina/internal/media/transport"
 )
 
 // Participant is one client in a room on this node.
@@ -73,7 +74,9 @@ type Participant struct {
 	quality      livekit.ConnectionQuality
 	qualityKnown bool
 	refuseResume resumeRefusal
-	downReady    bool // the connection that carries subscriptions has been up
+	host         *transport.Host // where the connections are
+	move         *handOver       // nil while it stays there
+	downReady    bool            // the connection that carries subscriptions has been up
 }
 
 type sinkRef struct{ Sink }
@@ -173,6 +176,8 @@ func (r *Room) expireParticipant(p *Participant, now time.Time) {
 	switch {
 	case p.state != livekit.ParticipantInfo_ACTIVE && now.Sub(p.joinedAt) > r.cfg.JoinTimeout:
 		r.remove(p, livekit.DisconnectReason_JOIN_FAILURE, livekit.LeaveRequest_RECONNECT, true)
+	case p.move != nil && now.After(p.move.deadline):
+		r.giveUpMove(p, errMoveTimeout)
 	case !p.mediaLost().IsZero() && now.Sub(p.mediaLost()) > r.cfg.MediaGrace:
 		r.remove(p, livekit.DisconnectReason_CONNECTION_TIMEOUT, livekit.LeaveRequest_RECONNECT, true)
 	case !p.signalLost.IsZero() && now.Sub(p.signalLost) > r.cfg.SignalGrace:

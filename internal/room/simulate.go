@@ -14,8 +14,10 @@ func (r *Room) simulate(p *Participant, s *livekit.SimulateScenario) {
 	switch v := s.Scenario.(type) {
 	case *livekit.SimulateScenario_SpeakerUpdate:
 		r.speakers.simulated = time.Now().Add(time.Duration(min(v.SpeakerUpdate, 60)) * time.Second)
-	case *livekit.SimulateScenario_NodeFailure, *livekit.SimulateScenario_Migration:
+	case *livekit.SimulateScenario_NodeFailure:
 		r.vanish(p)
+	case *livekit.SimulateScenario_Migration:
+		r.migrate(p)
 	case *livekit.SimulateScenario_ServerLeave:
 		r.remove(p, livekit.DisconnectReason_SERVER_SHUTDOWN, livekit.LeaveRequest_DISCONNECT, true)
 	case *livekit.SimulateScenario_SwitchCandidateProtocol:

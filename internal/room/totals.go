@@ -7,7 +7,7 @@ type Totals struct {
 	RoomsStarted, RoomsFinished          atomic.Int64
 	ParticipantsJoined, ParticipantsLeft atomic.Int64
 	ParticipantsAborted                  atomic.Int64
-	Resumes, FullReconnects              atomic.Int64
+	Resumes, FullReconnects, Moves       atomic.Int64
 	TracksPublished                      atomic.Int64
 	DataPackets, DataBytes               atomic.Int64
 	DataDropped                          atomic.Int64

@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/concertina-rtc/concertina/internal/media/transport"
 	"github.com/concertina-rtc/concertina/internal/room"
 	"github.com/concertina-rtc/concertina/internal/signal"
 )
@@ -12,7 +11,7 @@ import (
 // metrics reads the counters of the node's parts when Prometheus asks, so that
 // nothing on the packet path knows about metrics. Names are the package path.
 type metrics struct {
-	host   *transport.Host
+	media  *mediaHosts
 	rooms  *room.Manager
 	signal *signal.Server
 }
@@ -61,6 +60,7 @@ func (m *metrics) roomSamples() []sample {
 		counter("room_participants_aborted_total", "Participants that left before media flowed.", t.ParticipantsAborted.Load()),
 		counter("room_resumes_total", "Signal connections resumed.", t.Resumes.Load()),
 		counter("room_full_reconnects_total", "Joins that replaced a participant of the same identity.", t.FullReconnects.Load()),
+		counter("room_moves_total", "Participants handed over to another media host.", t.Moves.Load()),
 		counter("room_tracks_published_total", "Tracks published.", t.TracksPublished.Load()),
 		counter("room_data_packets_total", "Data packets received from clients.", t.DataPackets.Load()),
 		counter("room_data_bytes_total", "Bytes of data packets received from clients.", t.DataBytes.Load()),
@@ -84,7 +84,7 @@ func (m *metrics) signalSamples() []sample {
 }
 
 func (m *metrics) transportSamples() []sample {
-	t := m.host.Stats()
+	t := m.media.Stats()
 	return []sample{
 		gauge("media_transport_connections", "Media connections.", int64(t.Connections)),
 		gauge("media_transport_tcp_pending", "TCP connections without a valid check yet.", int64(t.TCPPending)),

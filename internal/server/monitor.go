@@ -15,7 +15,7 @@ import (
 // monitor turns counters into rates for the console. It measures when asked,
 // over the time since it was last asked, so that it costs nothing otherwise.
 type monitor struct {
-	host    *transport.Host
+	media   *mediaHosts
 	started time.Time
 
 	mu   sync.Mutex
@@ -28,9 +28,9 @@ type monitor struct {
 // monitorInterval: several consoles asking at once share one measurement.
 const monitorInterval = 500 * time.Millisecond
 
-func newMonitor(host *transport.Host) *monitor {
+func newMonitor(media *mediaHosts) *monitor {
 	now := time.Now()
-	return &monitor{host: host, started: now, at: now, cpu: cpuTime()}
+	return &monitor{media: media, started: now, at: now, cpu: cpuTime()}
 }
 
 // cpuTime is what this process has used, user and system.
@@ -49,7 +49,7 @@ func (m *monitor) sample(now time.Time) api.NodeView {
 	if span < monitorInterval {
 		return m.view
 	}
-	cpu, st := cpuTime(), m.host.Stats().Traffic
+	cpu, st := cpuTime(), m.media.Stats().Traffic
 	perSecond := func(new, old uint64) float64 { return float64(new-old) / span.Seconds() }
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)

@@ -48,7 +48,7 @@ type Server struct {
 	nodeID string
 
 	keys    *auth.Keys
-	host    *transport.Host
+	media   *mediaHosts
 	loop    *peer.Loop
 	turn    *turn.Server
 	webhook *webhook.Notifier
@@ -115,15 +115,15 @@ func (s *Server) startMedia() (err error) {
 	if err != nil {
 		return fmt.Errorf("media certificate: %w", err)
 	}
-	if s.host, err = transport.NewHost(transportConfig(s.cfg), cert, s.log); err != nil {
+	if s.media, err = openMediaHosts(transportConfig(s.cfg), cert, s.log); err != nil {
 		return fmt.Errorf("media sockets: %w", err)
 	}
-	for _, w := range s.host.Warnings() {
+	for _, w := range s.media.main.Warnings() {
 		s.log.Warn(w)
 	}
 	s.loop = peer.NewLoop()
 	if s.cfg.TURN.Enabled {
-		if s.turn, err = startTURN(s.cfg, s.host, s.log); err != nil {
+		if s.turn, err = startTURN(s.cfg, s.media.main, s.log); err != nil {
 			return fmt.Errorf("turn: %w", err)
 		}
 	}
@@ -136,13 +136,13 @@ func (s *Server) startRooms() (err error) {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	s.rooms = room.NewManager(roomConfig(s.cfg), room.Deps{
-		Host: s.host, Loop: s.loop, Events: s.webhook,
+		Host: s.media.main, SpareHost: s.media.Spare, Loop: s.loop, Events: s.webhook,
 		ICEServers:   iceServers(s.cfg, s.turn),
 		RefreshToken: s.refreshToken,
 		NodeID:       s.nodeID, Version: s.opts.Version, Log: s.log,
 	})
 	s.signal = signal.New(signalConfig(s.cfg), s.keys, s.rooms, s.log)
-	s.monitor = newMonitor(s.host)
+	s.monitor = newMonitor(s.media)
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (s *Server) startHTTP() (err error) {
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
 	mux.Handle("/assets/", pages)
-	registerMetrics(s.reg, &metrics{host: s.host, rooms: s.rooms, signal: s.signal})
+	registerMetrics(s.reg, &metrics{media: s.media, rooms: s.rooms, signal: s.signal})
 	exporter := protectMetrics(s.cfg.Prometheus, metricsHandler(s.reg))
 	if port := s.cfg.Prometheus.Port; port != 0 {
 		m := http.NewServeMux()
@@ -209,8 +209,8 @@ func (s *Server) Close() error {
 	if s.loop != nil {
 		s.loop.Close()
 	}
-	if s.host != nil {
-		errs = append(errs, s.host.Close())
+	if s.media != nil {
+		errs = append(errs, s.media.Close())
 	}
 	s.log.Info("stopped")
 	return errors.Join(errs...)

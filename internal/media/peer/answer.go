@@ -36,6 +36,7 @@ func (p *Peer) HandleOffer(text string, id uint32) (Answer, error) {
 		return Answer{}, fmt.Errorf("peer: offer: %w", err)
 	}
 	wishes := p.wishes(offer) // calls the room: not under mu
+	p.quiesce(offer)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -44,8 +45,8 @@ func (p *Peer) HandleOffer(text string, id uint32) (Answer, error) {
 	if err := p.checkOffer(offer); err != nil {
 		return Answer{}, err
 	}
-	if p.remote.Ufrag != "" && offer.ICE.Ufrag != "" && p.remote.Ufrag != offer.ICE.Ufrag {
-		if err := p.conn.RestartICE(); err != nil {
+	if p.restarts(offer) {
+		if err := p.restartICE(); err != nil {
 			return Answer{}, fmt.Errorf("peer: %w", err)
 		}
 	}
@@ -59,6 +60,11 @@ func (p *Peer) HandleOffer(text string, id uint32) (Answer, error) {
 	}
 	p.settle(plan)
 	return Answer{SDP: answer, ID: id, MidToTrack: p.midToTrack()}, nil
+}
+
+// restarts reports whether an offer asks for an ICE restart. The caller holds mu.
+func (p *Peer) restarts(offer *sdp.Session) bool {
+	return p.remote.Ufrag != "" && offer.ICE.Ufrag != "" && p.remote.Ufrag != offer.ICE.Ufrag
 }
 
 // wishes asks the room about the tracks an offer has.

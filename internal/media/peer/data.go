@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/concertina-rtc/concertina/internal/media/transport"
 )
@@ -69,21 +68,29 @@ func channelOf(label string) (Channel, bool) {
 	return 0, false
 }
 
-// Bounds of what waits for a channel to open.
+// Bounds of what waits for a channel to open, and over a move, when all that the
+// room has to say comes together.
 const (
 	maxQueued      = 64
 	maxQueuedBytes = 256 << 10
+	maxHeld        = 4096
+	maxHeldBytes   = 2 << 20
 )
 
 // dataChannels are the open channels and what waits for them.
 type dataChannels struct {
 	mu     sync.Mutex
 	closed bool
-	list   [channels]struct {
-		open   *transport.DataChannel
-		queue  [][]byte
-		queued int // bytes
-	}
+	list   [channels]dataChannel
+}
+
+// dataChannel is one channel. What is sent waits while it is not open and while
+// it is held.
+type dataChannel struct {
+	open   *transport.DataChannel
+	held   bool // for a move of the connection
+	queue  [][]byte
+	queued int // bytes
 }
 
 // Send sends a message. Before the channel is open it waits, up to a bound;
@@ -100,7 +107,7 @@ func (p *Peer) Send(ch Channel, data []byte) error {
 	switch {
 	case d.closed:
 		return ErrClosed
-	case c.open != nil:
+	case c.open != nil && !c.held:
 		err := c.open.Write(data, false)
 		if errors.Is(err, transport.ErrChannelNotOpen) {
 			return fmt.Errorf("%w: %v was closed", ErrChannelNotOpen, ch)
@@ -111,12 +118,20 @@ func (p *Peer) Send(ch Channel, data []byte) error {
 		return nil
 	case len(data) > maxMessageSize:
 		return fmt.Errorf("peer: %v: %w", ch, ErrMessageTooLarge)
-	case len(c.queue) >= maxQueued || c.queued+len(data) > maxQueuedBytes:
+	case c.full(len(data)):
 		return fmt.Errorf("%w: %d messages already wait for %v", ErrChannelNotOpen, len(c.queue), ch)
 	}
 	c.queue = append(c.queue, slices.Clone(data))
 	c.queued += len(data)
 	return nil
+}
+
+// full reports whether a further message of that size cannot wait.
+func (c *dataChannel) full(size int) bool {
+	if c.held {
+		return len(c.queue) >= maxHeld || c.queued+size > maxHeldBytes
+	}
+	return len(c.queue) >= maxQueued || c.queued+size > maxQueuedBytes
 }
 
 // BufferedAmount returns the bytes sent on a channel that the client has not
@@ -127,11 +142,15 @@ func (p *Peer) BufferedAmount(ch Channel) uint64 {
 	}
 	p.data.mu.Lock()
 	defer p.data.mu.Unlock()
-	c := &p.data.list[ch]
-	if c.open != nil {
-		return c.open.BufferedAmount()
+	return p.data.list[ch].unacknowledged() + uint64(p.data.list[ch].queued) //nolint:gosec // never negative
+}
+
+// unacknowledged returns the bytes the client has been sent and not acknowledged.
+func (c *dataChannel) unacknowledged() uint64 {
+	if c.open == nil {
+		return 0
 	}
-	return uint64(c.queued) //nolint:gosec // never negative
+	return c.open.BufferedAmount()
 }
 
 // opened takes a channel into use and sends what waited for it.
@@ -145,16 +164,77 @@ func (d *dataChannels) opened(dc *transport.DataChannel) error {
 	if d.closed {
 		return nil
 	}
-	c := &d.list[ch]
-	c.open = dc
+	d.list[ch].open = dc
+	if err := d.list[ch].flush(); err != nil {
+		return fmt.Errorf("queued message on %v: %w", ch, err)
+	}
+	return nil
+}
+
+// flush sends what has waited; later messages wait no more.
+func (c *dataChannel) flush() error {
 	queue := c.queue
-	c.queue, c.queued = nil, 0
+	c.queue, c.queued, c.held = nil, 0, false
 	for _, m := range queue {
-		if err := dc.Write(m, false); err != nil {
-			return fmt.Errorf("queued message on %v: %w", ch, err)
+		if err := c.open.Write(m, false); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// hold makes all further messages wait.
+func (d *dataChannels) hold() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.list {
+		d.list[i].held = d.list[i].open != nil
+	}
+}
+
+// release sends what hold made wait: the connection stays as it is.
+func (d *dataChannels) release() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for i := range d.list {
+		if c := &d.list[i]; c.open != nil && c.held {
+			errs = append(errs, c.flush())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// detach leaves the channels of a connection that is about to go; they are opened
+// again on another one. Reliable messages that the client may have missed are
+// sent first there: again returns the last ones of so many bytes.
+func (d *dataChannels) detach(again func(bytes uint64) [][]byte) {
+	d.mu.Lock()
+	missed := d.list[Reliable].unacknowledged()
+	for i := range d.list {
+		c := &d.list[i]
+		c.held, c.open = c.open != nil, nil
+	}
+	queued := uint64(d.list[Reliable].queued) //nolint:gosec // never negative
+	d.mu.Unlock()
+	if missed == 0 || again == nil {
+		return
+	}
+	messages := again(missed + queued)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := &d.list[Reliable]
+	for _, m := range messages {
+		c.queued += len(m)
+	}
+	c.queue = append(messages, c.queue...)
+}
+
+// drained reports whether the client has acknowledged every reliable message.
+func (d *dataChannels) drained() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.list[Reliable].unacknowledged() == 0
 }
 
 func (d *dataChannels) close() {
@@ -163,34 +243,5 @@ func (d *dataChannels) close() {
 	d.closed = true
 	for i := range d.list {
 		d.list[i].open, d.list[i].queue = nil, nil
-	}
-}
-
-// transportHandler is the peer as its transport sees it.
-type transportHandler Peer
-
-// OnRTP implements transport.Handler.
-func (h *transportHandler) OnRTP(pkt []byte, at time.Time) { (*Peer)(h).router.handle(pkt, at) }
-
-// OnRTCP implements transport.Handler.
-func (h *transportHandler) OnRTCP(pkt []byte, at time.Time) { (*Peer)(h).handleRTCP(pkt, at) }
-
-// OnState implements transport.Handler.
-func (h *transportHandler) OnState(s transport.State) {
-	p := (*Peer)(h)
-	p.events.post(func() { p.params.Handler.OnState(s) })
-}
-
-// OnDataChannel implements transport.Handler.
-func (h *transportHandler) OnDataChannel(c *transport.DataChannel) {
-	if err := h.data.opened(c); err != nil {
-		h.log.Debug("data channel", "error", err)
-	}
-}
-
-// OnMessage implements transport.Handler.
-func (h *transportHandler) OnMessage(c *transport.DataChannel, data []byte, isString bool) {
-	if ch, ok := channelOf(c.Label()); ok {
-		h.params.Handler.OnMessage(ch, data, isString)
 	}
 }

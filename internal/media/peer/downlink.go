@@ -109,14 +109,15 @@ func (p *Peer) bind(s *section, d *downlink, c sdp.Codec, m sdp.Media) {
 func (p *Peer) makeTrack(s *section, d *downlink) {
 	params := sfu.DownTrackParams{
 		TrackID: d.TrackID, Subscriber: p.params.CNAME, SSRC: d.ssrc, Codec: d.trackCodec, Extensions: d.ids,
-		Writer: p.conn, CNAME: p.cname(d), Log: p.log,
+		Writer: &p.link, CNAME: p.cname(d), Log: p.log,
 	}
 	if d.codec.RTX != 0 {
 		params.RTXSSRC = d.rtx
 	}
 	d.mid = nil
-	if id := params.Extensions.MID; p.params.Mode == Single && id != 0 {
-		d.mid = &midWriter{Writer: p.conn, id: id, mid: s.mid}
+	if id := params.Extensions.MID; id != 0 {
+		d.mid = &midWriter{Writer: &p.link, id: id, mid: s.mid, rtx: params.RTXSSRC}
+		d.mid.confirmed.Store(p.params.Mode != Single)
 		params.Writer = d.mid
 	}
 	d.track = sfu.NewDownTrack(params)

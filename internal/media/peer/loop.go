@@ -105,7 +105,7 @@ func (p *Peer) tick(now time.Time) {
 		if sr := d.due(now); sr != nil {
 			pkts = append(pkts, sr)
 		}
-		if p.params.Quirks.Go && !d.reports.primed && now.Sub(d.reports.bound) > primeAfter && p.conn.State() == transport.StateConnected {
+		if p.params.Quirks.Go && !d.reports.primed && now.Sub(d.reports.bound) > primeAfter && p.State() == transport.StateConnected {
 			d.reports.primed = true
 			d.track.Prime()
 		}
@@ -147,7 +147,7 @@ func (p *Peer) tickRTT(now time.Time, routes *routes) {
 		return
 	}
 	p.rttAt = now
-	if rtt, ok := p.conn.RTT(); ok {
+	if rtt, ok := p.link.load().RTT(); ok {
 		for _, u := range routes.uplinks {
 			if u.receiver != nil {
 				u.receiver.SetRTT(rtt)
@@ -178,6 +178,9 @@ func (p *Peer) tickNegotiation(now time.Time) {
 	}
 	switch p.params.Mode {
 	case Subscriber:
+		if m := p.moving; m != nil && m.offers(now, &p.data) {
+			later(p.makeOffer)
+		}
 		if p.offering.due.passed(now) {
 			p.offering.due.clear()
 			later(p.makeOffer)

@@ -7,8 +7,13 @@ import (
 	"github.com/concertina-rtc/concertina/internal/media/sfu"
 )
 
-// midWriter is a down track's way to the connection in Single mode. Until the
-// client reports on the stream it adds the section's mid to every packet.
+// midWriter is a down track's way to the connection. It adds the section's mid to
+// every retransmission and, in Single mode, to every packet until the client
+// reports on the stream.
+//
+// Firefox takes retransmissions from an SSRC only when their payload type is that
+// of one section or when they name theirs, whatever a=ssrc-group says: without a
+// mid one lost packet freezes the picture until the next key frame.
 //
 // A Single peer sends from the moment it has made the answer, so packets can
 // overtake it. Without a mid a client takes them for an unannounced stream:
@@ -19,6 +24,7 @@ type midWriter struct {
 	sfu.Writer
 	id        uint8 // of the header extension
 	mid       string
+	rtx       uint32 // SSRC of retransmissions, 0 = none
 	confirmed atomic.Bool
 	header    []byte // scratch; a down track writes one packet at a time
 }
@@ -35,12 +41,17 @@ const (
 
 // WriteRTP implements sfu.Writer.
 func (w *midWriter) WriteRTP(header, payload []byte) (int, error) {
-	if !w.confirmed.Load() {
+	if !w.confirmed.Load() || w.resends(header) {
 		if b, ok := appendMid(w.header[:0], header, w.id, w.mid); ok {
 			w.header, header = b, b
 		}
 	}
 	return w.Writer.WriteRTP(header, payload)
+}
+
+// resends reports whether a packet is a retransmission.
+func (w *midWriter) resends(header []byte) bool {
+	return len(header) >= fixedHeader && w.rtx != 0 && binary.BigEndian.Uint32(header[8:]) == w.rtx
 }
 
 // appendMid appends to dst a copy of an RTP header with one more extension

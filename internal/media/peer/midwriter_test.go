@@ -54,6 +54,11 @@ func TestMidWriter(t *testing.T) {
 			if !bytes.Equal(out.header, h) {
 				t.Error("a mid after the client has reported on the stream")
 			}
+			w.rtx = 9
+			_, _ = w.WriteRTP(h, nil)
+			if p.Unmarshal(out.header) != nil || string(p.Extension(4)) != "12" {
+				t.Error("a retransmission without a mid")
+			}
 		})
 	}
 	// What cannot take a mid is sent as it is.

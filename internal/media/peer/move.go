@@ -18,6 +18,9 @@ import (
 //	s := a.Export()                        // a falls silent at packet n
 //	        b.Resume(s)                    // b goes on at packet n+1
 //
+// Between two hosts of one process [Peer.HandOver] does the same to the transport
+// alone: sections and tracks stay where they are.
+//
 // Without the client's help a peer can only be resumed under its own ICE
 // credentials, where the old node's address leads (Resume).
 
@@ -44,14 +47,16 @@ func (p *Peer) Export() (SessionState, error) {
 		return SessionState{}, ErrClosed
 	}
 	p.closed = true
+	p.dropMoving()
 	for _, s := range p.sections {
 		if s.down != nil && s.down.track != nil {
 			s.down.track.Close() // its numbering stands still from here on
 		}
 	}
-	conn, err := p.conn.Export() // afterwards no packet is being handled any more
+	conn := p.link.load()
+	state, err := conn.Export() // afterwards no packet is being handled any more
 	s := p.sessionState()
-	s.Conn = conn
+	s.Conn = state
 	for ssrc, l := range p.router.latched {
 		s.Latched = append(s.Latched, LatchState{SSRC: ssrc, Mid: l.up.mid, Layer: l.layer, RTX: l.rtx})
 	}
@@ -63,8 +68,8 @@ func (p *Peer) Export() (SessionState, error) {
 		u.end()
 	}
 	p.data.close()
-	_ = p.conn.Close() // already ended, without a close_notify
-	p.conn.Wait()
+	_ = conn.Close() // already ended, without a close_notify
+	conn.Wait()
 	p.events.close()
 	if err != nil {
 		return SessionState{}, fmt.Errorf("peer: %w", err)
@@ -157,7 +162,7 @@ func (p *Peer) Resume(s SessionState) error {
 	p.restoreTracks(&s)
 	p.mu.Unlock()
 	// What the client has sent meanwhile is delivered from here on.
-	if err := p.conn.Resume(s.Conn); err != nil {
+	if err := p.link.load().Resume(s.Conn); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
 	p.resumed(&s)
@@ -183,9 +188,12 @@ func restore(params Params, s SessionState, join Join, connect func(transport.Pa
 	p.join = join
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.conn, err = connect(transport.Params{Handler: (*transportHandler)(p), Log: p.log}); err != nil {
+	p.handler = &transportHandler{peer: p}
+	conn, err := connect(transport.Params{Handler: p.handler, Log: p.log})
+	if err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
 	}
+	p.link.store(conn)
 	p.sections = nil
 	for i := range s.Sections {
 		p.sections = append(p.sections, p.restoreSection(&s.Sections[i]))

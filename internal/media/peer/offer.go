@@ -32,7 +32,7 @@ func (p *Peer) RestartICE() {
 	if p.closed || p.params.Mode != Subscriber {
 		return
 	}
-	if err := p.conn.RestartICE(); err != nil {
+	if err := p.restartICE(); err != nil {
 		p.log.Debug("no ICE restart", "error", err)
 		return
 	}
@@ -40,6 +40,11 @@ func (p *Peer) RestartICE() {
 		return // nothing to restart yet
 	}
 	p.offering.waiting, p.offering.dirty = false, true
+	if m := p.moving; m != nil {
+		p.data.hold()
+		m.offerBy.setIfUnset(drainTime)
+		return
+	}
 	p.makeOffer()
 }
 

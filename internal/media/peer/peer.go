@@ -206,7 +206,7 @@ type Answer struct {
 type Peer struct {
 	params     Params
 	log        *slog.Logger
-	conn       *transport.Conn
+	link       link
 	policy     sdp.Policy
 	senderSSRC uint32 // of our RTCP
 
@@ -215,6 +215,10 @@ type Peer struct {
 	session      uint64 // o= line
 	version      uint64
 	protocol     string // of the candidates we offer, "" for all
+	host         *transport.Host
+	handler      *transportHandler   // of the present connection
+	moving       *moving             // while the connection changes hosts
+	past         transport.ConnStats // of the connections before
 	remote       sdp.ICE
 	sections     []*section             // in the order of the m= lines
 	downs        map[string]*downlink   // by TrackID
@@ -241,15 +245,23 @@ func New(params Params) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	tp := transport.Params{Handler: (*transportHandler)(p), Log: p.log}
-	if params.Mode == Subscriber {
-		tp.DataChannels = channelSpecs()
-	}
-	if p.conn, err = params.Host.NewConn(tp); err != nil {
+	p.handler = &transportHandler{peer: p}
+	conn, err := params.Host.NewConn(p.transportParams(p.handler))
+	if err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
 	}
+	p.link.store(conn)
 	p.start()
 	return p, nil
+}
+
+// transportParams are those of a connection that begins with its handshake.
+func (p *Peer) transportParams(h *transportHandler) transport.Params {
+	tp := transport.Params{Handler: h, Log: p.log}
+	if p.params.Mode == Subscriber {
+		tp.DataChannels = channelSpecs()
+	}
+	return tp
 }
 
 // newPeer makes everything but the connection.
@@ -273,8 +285,8 @@ func newPeer(params Params) (*Peer, error) {
 		params.AnswerTimeout = defaultAnswerTimeout
 	}
 	p := &Peer{
-		params: params,
-		log:    params.Log.With("connection", params.Mode.String()),
+		params: params, host: params.Host,
+		log: params.Log.With("connection", params.Mode.String()),
 		policy: sdp.Policy{
 			Codecs:   params.Codecs,
 			NoRED:    params.Quirks.NoRED || params.Quirks.Safari,
@@ -313,7 +325,7 @@ func (p *Peer) newSSRC() uint32 {
 func (p *Peer) Mode() Mode { return p.params.Mode }
 
 // State returns the state of the transport.
-func (p *Peer) State() transport.State { return p.conn.State() }
+func (p *Peer) State() transport.State { return p.link.load().State() }
 
 // SetProtocol restricts the candidates of later descriptions to "udp" or "tcp";
 // "" lifts that. It takes effect with the client's next ICE restart.
@@ -326,18 +338,19 @@ func (p *Peer) SetProtocol(protocol string) {
 // local describes our transport for the next description. The caller holds mu.
 func (p *Peer) local() *sdp.Local {
 	p.version++
-	ufrag, pwd := p.conn.LocalCredentials()
+	conn, host := p.negotiated()
+	ufrag, pwd := conn.LocalCredentials()
 	l := &sdp.Local{
 		SessionID: p.session, Version: p.version,
 		ICE:         sdp.ICE{Ufrag: ufrag, Pwd: pwd},
-		Fingerprint: sdp.Fingerprint{Hash: "sha-256", Value: p.params.Host.Fingerprint()},
+		Fingerprint: sdp.Fingerprint{Hash: "sha-256", Value: host.Fingerprint()},
 	}
 	if p.params.Quirks.Go {
 		// Pion answers an ICE-lite offer with setup:passive whatever else it
 		// says, but keeps to the role it can deduce from a definite one.
 		l.Setup = sdp.SetupPassive
 	}
-	for _, c := range p.params.Host.Candidates() {
+	for _, c := range host.Candidates() {
 		// Go clients dial no TCP candidates and only waste checks on them.
 		if p.params.Quirks.Go && c.Protocol == "tcp" && p.protocol != "tcp" {
 			continue
@@ -359,7 +372,8 @@ func (p *Peer) setRemote(s *sdp.Session) error {
 		fps = append(fps, transport.Fingerprint{Algorithm: f.Hash, Value: f.Value})
 	}
 	// What roles allow has been checked before: the client is active.
-	if err := p.conn.SetRemote(s.ICE.Ufrag, s.ICE.Pwd, fps, sdp.SetupActive.String()); err != nil {
+	conn, _ := p.negotiated()
+	if err := conn.SetRemote(s.ICE.Ufrag, s.ICE.Pwd, fps, sdp.SetupActive.String()); err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
 	p.remote = s.ICE
@@ -373,20 +387,22 @@ func (p *Peer) Close() {
 	p.mu.Lock()
 	first := !p.closed
 	p.closed = true
+	p.dropMoving()
 	ups, downs := p.endAll()
+	conn := p.link.load()
 	p.mu.Unlock()
 	if first {
 		p.params.Loop.remove(p)
 		for _, d := range downs {
 			d.Close()
 		}
-		_ = p.conn.Close() // never fails
+		_ = conn.Close() // never fails
 		for _, u := range ups {
 			u.end()
 		}
 		p.data.close()
 	}
-	p.conn.Wait()
+	conn.Wait()
 	p.events.close()
 }
 

@@ -49,7 +49,7 @@ func (f *feedback) due(now time.Time, senderSSRC uint32) []rtcp.Packet {
 func (p *Peer) sendRTCP(pkts []rtcp.Packet) {
 	var buf []byte
 	flush := func() {
-		if len(buf) > 0 && p.conn.WriteRTCP(buf) != nil {
+		if len(buf) > 0 && p.link.WriteRTCP(buf) != nil {
 			p.counters.rtcpUnsent.Add(1)
 		}
 		buf = buf[:0]

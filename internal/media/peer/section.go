@@ -49,7 +49,7 @@ type downlink struct {
 	ids        rtp.ExtensionIDs
 	track      *sfu.DownTrack
 	reports    *reportSchedule // of track; the tick owns what it points to
-	mid        *midWriter      // of track; nil outside Single mode
+	mid        *midWriter      // of track; nil when no mid is negotiated
 }
 
 func sectionKind(k sfu.Kind) sdp.Kind {

@@ -38,20 +38,33 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (p *Peer) Stats() Stats {
+	p.mu.Lock()
+	conn, waiting, transported := p.link.load(), len(p.pending), p.past
+	p.mu.Unlock()
+	addConnStats(&transported, conn.Stats())
 	s := Stats{
-		Mode: p.params.Mode, State: p.conn.State(), Transport: p.conn.Stats(),
+		Mode: p.params.Mode, State: conn.State(), Transport: transported, Waiting: waiting,
 		Malformed: p.counters.malformed.Load(), Unrouted: p.counters.unrouted.Load(),
 		WrongPayload: p.counters.wrongPayload.Load(), RTCPUnsent: p.counters.rtcpUnsent.Load(),
 		TransportCC: p.counters.transportCC.Load(), Goodbyes: p.counters.goodbyes.Load(),
 	}
-	if _, remote, protocol, ok := p.conn.SelectedPair(); ok {
+	if _, remote, protocol, ok := conn.SelectedPair(); ok {
 		s.Protocol, s.RemoteAddress = protocol, remote.String()
 	}
-	s.RTT, _ = p.conn.RTT()
+	s.RTT, _ = conn.RTT()
 	r := p.routes.Load()
 	s.Uplinks, s.Downlinks = len(r.uplinks), len(r.downs)
-	p.mu.Lock()
-	s.Waiting = len(p.pending)
-	p.mu.Unlock()
 	return s
+}
+
+// addConnStats adds the counters of one connection to those before it.
+func addConnStats(sum *transport.ConnStats, s transport.ConnStats) {
+	sum.PacketsIn += s.PacketsIn
+	sum.BytesIn += s.BytesIn
+	sum.PacketsOut += s.PacketsOut
+	sum.BytesOut += s.BytesOut
+	sum.Undecryptable += s.Undecryptable
+	sum.HeldDropped += s.HeldDropped
+	sum.RecordsDropped += s.RecordsDropped
+	sum.SendErrors += s.SendErrors
 }
