@@ -55,6 +55,16 @@ const (
 // key frame necessary. A lost structure usually comes by retransmission before.
 const blindFrames = 16
 
+// formerTops is how many changes of Top are remembered, for late packets of frames
+// from before.
+const formerTops = 8
+
+// formerTop is what Top was for frames before a number.
+type formerTop struct {
+	top    Layer
+	before uint16
+}
+
 // fate is what became of a frame.
 type fate uint8
 
@@ -79,9 +89,9 @@ type scalable struct {
 	target    int8 // index of the decode target, -1 = everything
 	active    uint32
 	blind     uint8
-	// was is Top before changed, the last frame at which it changed.
-	was     int8
-	changed uint16
+	// former are what Top was before its latest changes, a ring; changes counts them.
+	former  [formerTops]formerTop
+	changes uint8
 	// For NeedKeyFrame: the best target within limit.
 	limit Layer
 	best  int8
@@ -93,7 +103,6 @@ const noTarget int8 = -1
 // begin starts the viewer at a key frame.
 func (s *scalable) begin(u *Unit, limit Layer) {
 	*s = scalable{ScalableState: ScalableState{On: true, Top: limit, First: u.Number, Newest: u.Number}, target: noTarget, best: noTarget}
-	s.was, s.changed = limit.Spatial, u.Number
 	switch d := u.Descriptor; {
 	case d != nil:
 		s.adopt(d, limit)
@@ -102,7 +111,7 @@ func (s *scalable) begin(u *Unit, limit Layer) {
 		s.spatials = max(u.Spatials, 1)
 		s.Top.Spatial = min(limit.Spatial, s.spatials-1)
 	}
-	s.was = s.Top.Spatial
+	s.changes = 0
 	s.note(u, true)
 }
 
@@ -112,13 +121,11 @@ func (s *scalable) resume(u *Unit, limit Layer) {
 		ScalableState: ScalableState{On: true, Top: limit, First: u.Number - 1<<13, Newest: u.Number - 1},
 		target:        noTarget, best: noTarget,
 	}
-	s.was, s.changed = limit.Spatial, u.Number
 }
 
 // restore makes the selection go on where another one stopped.
 func (s *scalable) restore(state ScalableState) {
 	*s = scalable{ScalableState: state, target: noTarget, best: noTarget}
-	s.was, s.changed = state.Top.Spatial, state.Newest
 }
 
 // restarts reports whether a packet begins a key frame that was numbered before:
@@ -130,22 +137,13 @@ func (s *scalable) restarts(f *Frame) bool {
 // entry returns the best target within the limit that can be begun with this
 // frame, else the lowest that can.
 func (s *scalable) entry(d *codec.Descriptor, limit Layer) int8 {
-	best, lowest := noTarget, noTarget
-	for t := range int8(s.structure.NumTargets) { //nolint:gosec // at most 32
-		if d.Frame.DTIs[t] != codec.DTISwitch || d.Active&(1<<t) == 0 {
-			continue
-		}
-		if lowest == noTarget || below(s.layerOf(t), s.layerOf(lowest)) {
-			lowest = t
-		}
-		if within(s.layerOf(t), limit) && (best == noTarget || below(s.layerOf(best), s.layerOf(t))) {
-			best = t
+	var mask uint32
+	for t := range s.structure.NumTargets {
+		if d.Frame.DTIs[t] == codec.DTISwitch {
+			mask |= 1 << t
 		}
 	}
-	if best == noTarget {
-		return lowest
-	}
-	return best
+	return find(s.structure, limit, mask&d.Active)
 }
 
 // adopt takes over a structure and finds what is wanted of it.
@@ -154,29 +152,29 @@ func (s *scalable) adopt(d *codec.Descriptor, limit Layer) {
 		s.structure = d.Structure
 		spatial, _ := d.Structure.MaxLayers()
 		s.spatials = int8(spatial) + 1 //nolint:gosec // at most 4
-		s.target = s.find(s.Top, ^uint32(0))
+		s.target = find(s.structure, s.Top, ^uint32(0))
 		s.best = noTarget
 		s.active = 0
 	}
 	if s.active != d.Active || s.limit != limit || s.best == noTarget {
 		s.active, s.limit = d.Active, limit
-		s.best = s.find(limit, d.Active)
+		s.best = find(s.structure, limit, d.Active)
 	}
 }
 
-// find returns the best of those targets within a limit, else the lowest of them,
-// noTarget when there is none.
-func (s *scalable) find(limit Layer, mask uint32) int8 {
+// find returns the best target of a mask within a limit, else the lowest of the
+// mask, noTarget when it is empty.
+func find(s *codec.Structure, limit Layer, mask uint32) int8 {
 	best, lowest := noTarget, noTarget
-	for t := range int8(s.structure.NumTargets) { //nolint:gosec // at most 32
+	for t := range int8(s.NumTargets) { //nolint:gosec // at most 32
 		if mask&(1<<t) == 0 {
 			continue
 		}
-		l := s.layerOf(t)
-		if lowest == noTarget || below(l, s.layerOf(lowest)) {
+		l := layerOf(s, t)
+		if lowest == noTarget || below(l, layerOf(s, lowest)) {
 			lowest = t
 		}
-		if within(l, limit) && (best == noTarget || below(s.layerOf(best), l)) {
+		if within(l, limit) && (best == noTarget || below(layerOf(s, best), l)) {
 			best = t
 		}
 	}
@@ -214,7 +212,7 @@ func (s *scalable) judge(f *Frame, u *Unit, limit Layer) bool {
 		s.blind = 0
 		s.adopt(d, limit)
 		s.setTarget(s.next(f, u), u)
-		if d.KeyFrame() {
+		if f.KeyFrame {
 			s.Broken = false
 		}
 		return s.wants(d, u.Number, true)
@@ -253,15 +251,12 @@ func (s *scalable) next(f *Frame, u *Unit) int8 {
 
 // reaches reports whether the viewer can go on with target t at this frame.
 func (s *scalable) reaches(f *Frame, u *Unit, t int8) bool {
-	d, mid := u.Descriptor, f.Continues
-	if mid && s.layerOf(t).Spatial < s.Top.Spatial {
-		return false // what would be the last packet of the picture has gone out unmarked
-	}
+	d := u.Descriptor
 	if d.Frame.DTIs[t] == codec.DTISwitch {
 		return u.First && s.gotReferences(d, u.Number)
 	}
-	if mid || s.target == noTarget || s.Broken || s.structure.Within[s.target]&(1<<t) == 0 {
-		return false
+	if f.Continues || s.target == noTarget || s.Broken || s.structure.Within[s.target]&(1<<t) == 0 {
+		return false // in the middle of a picture its last packet may have gone out unmarked
 	}
 	return s.chainHolds(d, u.Number, t)
 }
@@ -335,10 +330,27 @@ func (s *scalable) setTarget(t int8, u *Unit) {
 }
 
 func (s *scalable) setTop(top Layer, u *Unit) {
-	if top.Spatial != s.Top.Spatial {
-		s.was, s.changed = s.Top.Spatial, u.Number
+	if top != s.Top && u.Numbered {
+		s.former[s.changes%formerTops] = formerTop{s.Top, u.Number}
+		s.changes++
 	}
 	s.Top = top
+}
+
+// topAt returns what Top was for a frame, as far back as changes are remembered.
+func (s *scalable) topAt(u *Unit) Layer {
+	top := s.Top
+	if !u.Numbered {
+		return top
+	}
+	for i := range min(s.changes, formerTops) {
+		f := &s.former[(s.changes-1-i)%formerTops]
+		if age := f.before - u.Number; age == 0 || age >= frameMemory {
+			break
+		}
+		top = f.top
+	}
+	return top
 }
 
 // needKeyFrame reports whether only a key frame brings the viewer to the spatial
@@ -351,7 +363,7 @@ func (s *scalable) needKeyFrame(limit Layer) bool {
 		return s.structure == nil && s.target == noTarget && min(limit.Spatial, s.spatials-1) > s.Top.Spatial
 	}
 	if s.limit != limit || s.best == noTarget {
-		s.limit, s.best = limit, s.find(limit, s.active)
+		s.limit, s.best = limit, find(s.structure, limit, s.active)
 	}
 	if s.best == noTarget || s.layerOf(s.best).Spatial == s.Top.Spatial {
 		return false
@@ -364,7 +376,7 @@ func (s *scalable) wanted(limit Layer) Layer {
 	if s.structure == nil {
 		return Layer{min(limit.Spatial, s.spatials-1), limit.Temporal}
 	}
-	if t := s.find(limit, s.active); t != noTarget {
+	if t := find(s.structure, limit, s.active); t != noTarget {
 		return s.layerOf(t)
 	}
 	return s.Top
@@ -379,10 +391,18 @@ func (s *scalable) late(u *Unit) bool {
 		return false
 	}
 	take := true
-	if d := u.Descriptor; d != nil && d.Structure == s.structure {
+	if d := u.Descriptor; d != nil {
+		if s.structure == nil {
+			s.adopt(d, s.Top)
+		}
+		now := s.target
+		if now != noTarget || d.Structure != s.structure {
+			s.target = find(d.Structure, s.topAt(u), ^uint32(0))
+		}
 		take = s.wants(d, u.Number, false)
+		s.target = now
 	} else if u.Layered {
-		take = within(Layer{u.Spatial, u.Temporal}, s.Top)
+		take = within(Layer{u.Spatial, u.Temporal}, s.topAt(u))
 	}
 	s.note(u, take)
 	return take
@@ -393,11 +413,7 @@ func (s *scalable) ends(u *Unit) bool {
 	if !s.On || !u.Last || !u.Layered || u.Described && u.Descriptor == nil {
 		return false
 	}
-	top := s.Top.Spatial
-	if u.Numbered && int16(u.Number-s.changed) < 0 { //nolint:gosec // wrap-around arithmetic
-		top = s.was
-	}
-	return u.Spatial == min(top, max(s.spatials-1, 0))
+	return u.Spatial == min(s.topAt(u).Spatial, max(s.spatials-1, 0))
 }
 
 // activeTargets returns the targets that are left to the viewer of those the
@@ -409,8 +425,10 @@ func (s *scalable) activeTargets(d *codec.Descriptor) uint32 {
 	return d.Active & s.structure.Within[s.target]
 }
 
-func (s *scalable) layerOf(t int8) Layer {
-	l := &s.structure.Targets[t]
+func (s *scalable) layerOf(t int8) Layer { return layerOf(s.structure, t) }
+
+func layerOf(s *codec.Structure, t int8) Layer {
+	l := &s.Targets[t]
 	return Layer{int8(l.Spatial), int8(l.Temporal)} //nolint:gosec // at most 7
 }
 
@@ -458,12 +476,11 @@ func (s *scalable) note(u *Unit, take bool) {
 			}
 		}
 		s.Newest = number
-		// Both stay behind when numbers wrap.
 		if int16(number-s.First) > 1<<14 { //nolint:gosec // wrap-around arithmetic
-			s.First = number - 1<<13
+			s.First = number - 1<<13 // it stays behind when numbers wrap
 		}
-		if int16(number-s.changed) > frameMemory { //nolint:gosec // wrap-around arithmetic
-			s.was, s.changed = s.Top.Spatial, number-frameMemory
+		if s.changes > 0 && number-s.former[(s.changes-1)%formerTops].before >= frameMemory {
+			s.changes = 0 // too long ago for late packets
 		}
 	}
 	word, bit := number%frameMemory/64, uint64(1)<<(number%64)
