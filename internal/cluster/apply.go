@@ -56,6 +56,8 @@ func (s *State) apply(e Event) error {
 		return s.workerGone(e)
 	case ReservationAdmitted:
 		return s.reservationAdmitted(e)
+	case ReservationBound:
+		return s.reservationBound(e)
 	case ReservationReleased:
 		return s.reservationReleased(e)
 	case TimePassed:
@@ -93,7 +95,7 @@ func (s *State) node(id string) (*Node, error) {
 }
 
 func (s *State) nodeAdded(e NodeAdded) error {
-	if e.Node.ID == "" || e.Node.CPUs <= 0 {
+	if e.Node.ID == "" || e.Node.CPUs <= 0 || !amount(e.Node.CPUs) {
 		return fmt.Errorf("%w: node %q with %v CPUs", ErrInvalid, e.Node.ID, e.Node.CPUs)
 	}
 	if _, ok := s.byID[e.Node.ID]; ok {
@@ -119,6 +121,9 @@ func (s *State) nodeUpdated(e NodeUpdated) error {
 	n, err := s.node(e.Node)
 	if err != nil {
 		return err
+	}
+	if !amount(e.CPUs) {
+		return fmt.Errorf("%w: node %q with %v CPUs", ErrInvalid, e.Node, e.CPUs)
 	}
 	if e.ProviderID != "" {
 		n.ProviderID = e.ProviderID
@@ -148,6 +153,9 @@ func (s *State) nodeStatusChanged(e NodeStatusChanged) error {
 		return &TransitionError{Node: n.ID, From: n.Status, To: e.Status}
 	}
 	n.Status, n.ChangedAt = e.Status, e.At
+	if !n.Status.Active() {
+		s.unbind(n)
+	}
 	s.changed(n)
 	return nil
 }
@@ -172,14 +180,7 @@ func (s *State) nodeRemoved(e NodeRemoved) error {
 			}
 		}
 	}
-	for _, r := range s.reservations {
-		for i := len(r.Shares) - 1; i >= 0; i-- {
-			if r.Shares[i].Node == n.ID {
-				r.Unplaced = r.Unplaced.Plus(r.Shares[i].Demand)
-				r.Shares = slices.Delete(r.Shares, i, i+1)
-			}
-		}
-	}
+	s.unbind(n)
 	s.remove(n)
 	return nil
 }
@@ -188,6 +189,9 @@ func (s *State) loadReported(e LoadReported) error {
 	n, err := s.node(e.Node)
 	if err != nil {
 		return err
+	}
+	if !e.Load.valid() {
+		return fmt.Errorf("%w: load of node %q: %+v", ErrInvalid, n.ID, e.Load)
 	}
 	if e.Load.Version <= n.Load.Version && !n.Load.At.IsZero() {
 		return nil

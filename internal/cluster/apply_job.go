@@ -6,8 +6,8 @@ import (
 )
 
 func (s *State) jobQueued(e JobQueued) error {
-	if e.Job.ID == "" {
-		return fmt.Errorf("%w: job without an id", ErrInvalid)
+	if err := e.Job.validate(); err != nil {
+		return err
 	}
 	if _, ok := s.jobs[e.Job.ID]; ok {
 		return fmt.Errorf("job %q %w", e.Job.ID, ErrExists)
@@ -18,12 +18,30 @@ func (s *State) jobQueued(e JobQueued) error {
 	return nil
 }
 
-func (s *State) jobPlaced(e JobPlaced) error {
-	if e.Job.ID == "" {
+// validate checks what the counts and the ledger rely on.
+func (j *Job) validate() error {
+	switch {
+	case j.ID == "":
 		return fmt.Errorf("%w: job without an id", ErrInvalid)
+	case j.Kind != JobEgress && j.Kind != JobIngress && j.Kind != JobAgent:
+		return fmt.Errorf("%w: job %q of kind %q", ErrInvalid, j.ID, j.Kind)
+	case !amount(j.CPU) || !amount(j.Load):
+		return fmt.Errorf("%w: job %q with %v CPUs and load %v", ErrInvalid, j.ID, j.CPU, j.Load)
 	}
-	if old, ok := s.jobs[e.Job.ID]; ok && (old.Node != "" || old.Worker != "") {
-		return fmt.Errorf("job %q %w on node %q", e.Job.ID, ErrExists, old.Node)
+	return nil
+}
+
+func (s *State) jobPlaced(e JobPlaced) error {
+	if err := e.Job.validate(); err != nil {
+		return err
+	}
+	j := e.Job
+	j.PlacedAt = e.At
+	if old, ok := s.jobs[j.ID]; ok {
+		if old.Node != "" || old.Worker != "" {
+			return fmt.Errorf("job %q %w on node %q", j.ID, ErrExists, old.Node)
+		}
+		j.QueuedAt = old.QueuedAt
 	}
 	if e.Job.Worker == "" || e.Job.Node != "" {
 		if _, err := s.node(e.Job.Node); err != nil {
@@ -34,8 +52,6 @@ func (s *State) jobPlaced(e JobPlaced) error {
 	if e.Job.Worker != "" && !ok {
 		return fmt.Errorf("%w %q", ErrUnknownWorker, e.Job.Worker)
 	}
-	j := e.Job
-	j.PlacedAt = e.At
 	s.jobs[j.ID] = &j
 	if w != nil {
 		w.Placed = append(w.Placed, WorkerCharge{Job: j.ID, Load: j.Load, At: e.At})

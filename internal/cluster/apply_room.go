@@ -36,12 +36,10 @@ func (s *State) roomPlaced(e RoomPlaced) error {
 	r.Shares[i].Participants += int(e.Load.Clients)
 	r.Shares[i].Demand = r.Shares[i].Demand.Plus(e.Load)
 	n.Participants += int(e.Load.Clients)
-	if res, ok := s.reservations[e.Reservation]; ok {
-		s.use(res, r.Name)
+	if res, ok := s.reservations[e.Reservation]; ok && res.Room == r.Name {
+		s.use(res, r, e.At)
 	}
-	if n.consume(r.Name, e.Load.Clients) {
-		n.settle(s.policy.CountsAfter, nil)
-	}
+	s.consume(r, n, e.Load.Clients)
 	if !e.Load.IsZero() {
 		n.charge(Charge{At: e.At, Ramp: s.ramp(e.Ramp), Room: r.Name, Demand: e.Load}, &r.Shares[i], s.policy.CountsAfter)
 	}
@@ -75,9 +73,7 @@ func (s *State) participantPlaced(e ParticipantPlaced) error {
 	r.Shares[i].Participants++
 	r.Shares[i].Demand = r.Shares[i].Demand.Plus(e.Load)
 	n.Participants++
-	if n.consume(r.Name, 1) {
-		n.settle(s.policy.CountsAfter, nil)
-	}
+	s.consume(r, n, 1)
 	n.charge(Charge{At: e.At, Ramp: s.ramp(e.Ramp), Room: r.Name, Demand: e.Load}, &r.Shares[i], s.policy.CountsAfter)
 	s.changed(n)
 	return nil
@@ -166,6 +162,9 @@ func (s *State) roomClosed(e RoomClosed) error {
 		s.leave(r, i)
 	}
 	delete(s.rooms, e.Room)
+	if r.Reservation == "" {
+		return nil
+	}
 	for id, res := range s.reservations {
 		if res.Used && res.Room == e.Room {
 			s.uncharge(res)

@@ -115,19 +115,31 @@ func (n *Node) settle(countsAfter time.Duration, keep func(*Charge) bool) {
 	n.Charges = n.Charges[:kept]
 }
 
-// consume uses up what is held for that many participants of the room.
-func (n *Node) consume(room string, clients float64) (used bool) {
+// HeldFor is what the node still holds for a reservation.
+func (n *Node) HeldFor(reservation string) Demand {
+	var d Demand
 	for i := range n.Charges {
+		if c := &n.Charges[i]; c.Reservation == reservation {
+			d = d.Plus(c.Demand)
+		}
+	}
+	return d
+}
+
+// consume uses up what is held for that many participants of the room, and
+// returns for how many nothing was. The caller settles the node.
+func (n *Node) consume(room string, clients float64) (left float64) {
+	for i := range n.Charges {
+		if clients <= 0 {
+			break
+		}
 		c := &n.Charges[i]
 		if !c.held() || c.Room != room || c.Demand.Clients <= 0 {
 			continue
 		}
 		take := min(clients, c.Demand.Clients)
 		c.Demand = c.Demand.Times(1 - take/c.Demand.Clients)
-		used = true
-		if clients -= take; clients <= 0 {
-			break
-		}
+		clients -= take
 	}
-	return used
+	return clients
 }

@@ -75,6 +75,8 @@ func DecodeEvent(data []byte) (Event, error) {
 		return decodeAs[WorkerGone](env)
 	case ReservationAdmitted{}.Kind():
 		return decodeAs[ReservationAdmitted](env)
+	case ReservationBound{}.Kind():
+		return decodeAs[ReservationBound](env)
 	case ReservationReleased{}.Kind():
 		return decodeAs[ReservationReleased](env)
 	case TimePassed{}.Kind():

@@ -153,6 +153,15 @@ type (
 		Reservation Reservation `json:"reservation"`
 	}
 
+	// ReservationBound books on a node a part of what the reservation has
+	// unplaced: CPU of it, with the rest of its demand in proportion.
+	ReservationBound struct {
+		At          time.Time `json:"at"`
+		Reservation string    `json:"reservation"`
+		Node        string    `json:"node"`
+		CPU         float64   `json:"cpu"`
+	}
+
 	// ReservationReleased gives the capacity back.
 	ReservationReleased struct {
 		At          time.Time `json:"at"`
@@ -238,6 +247,9 @@ func (e WorkerGone) When() time.Time { return e.At }
 func (e ReservationAdmitted) When() time.Time { return e.At }
 
 // When is the time of the event.
+func (e ReservationBound) When() time.Time { return e.At }
+
+// When is the time of the event.
 func (e ReservationReleased) When() time.Time { return e.At }
 
 // When is the time of the event.
@@ -305,6 +317,9 @@ func (WorkerGone) Kind() string { return "worker_gone" }
 
 // Kind is "reservation_admitted".
 func (ReservationAdmitted) Kind() string { return "reservation_admitted" }
+
+// Kind is "reservation_bound".
+func (ReservationBound) Kind() string { return "reservation_bound" }
 
 // Kind is "reservation_released".
 func (ReservationReleased) Kind() string { return "reservation_released" }

@@ -46,24 +46,26 @@ func (h *History) At(t time.Time, p Policy) (HistorySlot, bool) {
 		return HistorySlot{}, false
 	}
 	s := h.Slots[slotOf(t, p)%len(h.Slots)]
-	if s.Start != 0 && s.Start < t.Truncate(p.HistoryBucket).Unix() {
+	if s.Start != 0 && s.Start < bucketOf(t, p) {
 		s.fold()
 	}
 	return s, s.Seasons > 0
 }
 
-// slotOf is the index of the bucket of the season that t is in.
+// slotOf is the index of the bucket of the season that t is in. Seasons and
+// buckets are counted from the Unix epoch, in whole seconds.
 func slotOf(t time.Time, p Policy) int {
 	season, bucket := int64(p.HistorySeason/time.Second), int64(p.HistoryBucket/time.Second)
-	if season <= 0 || bucket <= 0 {
-		return 0
-	}
-	off := t.Unix() % season
-	if off < 0 {
-		off += season
-	}
-	return int(off / bucket)
+	return int(modulo(t.Unix(), season) / bucket)
 }
+
+// bucketOf is the Unix time at which the bucket that t is in began.
+func bucketOf(t time.Time, p Policy) int64 {
+	return t.Unix() - modulo(t.Unix(), int64(p.HistoryBucket/time.Second))
+}
+
+// modulo is never negative.
+func modulo(a, b int64) int64 { return (a%b + b) % b }
 
 // observe adds a sample. A bucket's value joins the average of the seasons when
 // the same bucket comes round again.
@@ -72,7 +74,7 @@ func (h *History) observe(t time.Time, total float64, p Policy) {
 		h.Slots = make([]HistorySlot, n)
 	}
 	s := &h.Slots[slotOf(t, p)]
-	start := t.Truncate(p.HistoryBucket).Unix()
+	start := bucketOf(t, p)
 	if s.Start == start {
 		s.Current = max(s.Current, total)
 		return

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -67,6 +68,20 @@ type Load struct {
 	Tracks      int       `json:"tracks,omitempty"`        // tracks in and out
 	BytesPerSec float64   `json:"bytes_per_sec,omitempty"` // in and out
 }
+
+// valid reports whether the report's numbers can be compared and summed up. A
+// value that is no number would win or lose every comparison.
+func (l *Load) valid() bool {
+	for _, v := range [...]float64{l.CPU, l.SysLoad, l.Memory, l.Disk, l.BytesPerSec} {
+		if !amount(v) {
+			return false
+		}
+	}
+	return l.Rooms >= 0 && l.Clients >= 0 && l.Tracks >= 0
+}
+
+// amount reports whether v is a number, finite and not negative.
+func amount(v float64) bool { return v >= 0 && v <= math.MaxFloat64 }
 
 // Known reports whether the node's load is known at now: it has reported, and
 // not longer than staleAfter ago. An unknown load is never read as zero.

@@ -69,6 +69,9 @@ func (p Policy) Validate() error {
 			return fmt.Errorf("%s: %v is negative", d.name, d.v)
 		}
 	}
+	if p.HistoryBucket%time.Second != 0 {
+		return fmt.Errorf("history_bucket: %v is not a number of whole seconds", p.HistoryBucket)
+	}
 	if p.HistorySeason%p.HistoryBucket != 0 {
 		return fmt.Errorf("history_season: %v is not a multiple of history_bucket %v", p.HistorySeason, p.HistoryBucket)
 	}
@@ -76,7 +79,7 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("history_bucket: %v gives %d buckets a season, at most %d", p.HistoryBucket, n, maxHistorySlots)
 	}
 	c := p.Costs
-	if c.Room < 0 || c.Stream < 0 || c.PerClient < 0 || c.TrackBytes < 0 {
+	if !(c.Room >= 0 && c.Stream >= 0 && c.PerClient >= 0 && c.TrackBytes >= 0) {
 		return fmt.Errorf("costs: %+v has a negative value", c)
 	}
 	return nil

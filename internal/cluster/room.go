@@ -1,6 +1,9 @@
 package cluster
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Room is a room as the cluster sees it: the union of what its nodes host. No
 // node owns it.
@@ -9,6 +12,8 @@ type Room struct {
 	CreatedAt time.Time   `json:"created_at"`
 	Pin       string      `json:"pin,omitempty"` // node the application asked for
 	Shares    []RoomShare `json:"shares,omitempty"`
+	// Reservation is the one that the room uses.
+	Reservation string `json:"reservation,omitempty"`
 }
 
 // RoomShare is the part of a room that one node hosts.
@@ -143,6 +148,10 @@ func (r *Reservation) Demand() Demand {
 		d = d.Plus(s.Demand)
 	}
 	return d
+}
+
+func (r *Reservation) share(node string) int {
+	return slices.IndexFunc(r.Shares, func(s ReservationShare) bool { return s.Node == node })
 }
 
 // Overlaps reports whether the reservation has a moment in [from, until).

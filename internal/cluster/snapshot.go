@@ -29,7 +29,8 @@ func (s *State) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what [State.MarshalJSON] wrote. The result decides as the
-// original does. A node with an unknown status, or two with one id, are errors.
+// original does. A node with an unknown status, two with one id, and a
+// reservation on a node that is not there are errors.
 func (s *State) UnmarshalJSON(data []byte) error {
 	var snap snapshot
 	if err := json.Unmarshal(data, &snap); err != nil {
@@ -53,6 +54,11 @@ func (s *State) UnmarshalJSON(data []byte) error {
 	restore(c.rooms, snap.Rooms, func(r *Room) string { return r.Name })
 	restore(c.jobs, snap.Jobs, func(j *Job) string { return j.ID })
 	restore(c.workers, snap.Workers, func(w *Worker) string { return w.ID })
+	for i := range snap.Reservations {
+		if err := c.checkShares(&snap.Reservations[i]); err != nil {
+			return fmt.Errorf("decode state: reservation %q: %w", snap.Reservations[i].ID, err)
+		}
+	}
 	restore(c.reservations, snap.Reservations, func(r *Reservation) string { return r.ID })
 	c.version, c.now, c.scaling = snap.Version, snap.Now, snap.Scaling
 	*s = *c

@@ -66,6 +66,9 @@ func (w *World) event(c *script.Command) (cluster.Event, error) {
 		return cluster.WorkerGone{At: w.Now, Worker: id}, nil
 	case "reservation":
 		return w.reservation(c, id)
+	case "bind":
+		cpu, err := c.Float("cpu", 0)
+		return cluster.ReservationBound{At: w.Now, Reservation: id, Node: node, CPU: cpu}, err
 	case "release":
 		return cluster.ReservationReleased{At: w.Now, Reservation: id}, nil
 	}
