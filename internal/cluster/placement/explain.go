@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/concertina-rtc/concertina/internal/cluster"
 )
 
 // Explanation says how a decision came out. It is data: the API, the command
@@ -95,16 +97,32 @@ func label(node, worker string) string {
 
 // refuse notes that a node cannot take it.
 func (c *call) refuse(node, worker, format string, args ...any) {
+	if c.quiet {
+		return
+	}
 	c.e.Refused = append(c.e.Refused, Refusal{node, worker, fmt.Sprintf(format, args...)})
 }
 
+// refuseFor notes the reason for which a node was graded down.
+func (c *call) refuseFor(why reason, n *cluster.Node) {
+	if !c.quiet {
+		c.refuse(n.ID, "", "%s", c.p.explain(why, n))
+	}
+}
+
 func (c *call) note(format string, args ...any) {
+	if c.quiet {
+		return
+	}
 	c.e.Notes = append(c.e.Notes, fmt.Sprintf(format, args...))
 }
 
 // choose settles the call on a candidate, which it lists first if nobody did.
 func (c *call) choose(cand Candidate, tier Tier) {
 	c.d.Node, c.d.Worker, c.d.Tier = cand.Node, cand.Worker, tier
+	if c.quiet {
+		return
+	}
 	c.e.Chosen = label(cand.Node, cand.Worker)
 	if !slices.ContainsFunc(c.e.Candidates, func(x Candidate) bool { return x.Node == cand.Node && x.Worker == cand.Worker }) {
 		cand.Tier = tier.String()
@@ -134,7 +152,7 @@ func (c *call) outcome(err error) string {
 	case TierUnknown:
 		s += ", whose load is unknown: no node has a fresh report, and placement does not fail while a node runs"
 	case TierDraining:
-		s += ", which drains: no other node runs"
+		s += ", which drains: " + c.because
 	}
 	return s
 }

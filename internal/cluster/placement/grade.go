@@ -120,16 +120,49 @@ func (g graded) compare(h graded) int {
 	return cmp.Or(cmp.Compare(g.tier, h.tier), cmp.Compare(g.score, h.score), cmp.Compare(g.pos, h.pos))
 }
 
-// pick chooses the best of the candidates: the lowest tier, then the lowest
-// score; among equals the seed decides. Which one that is depends on the
-// request and on who the equals are, never on the order in which things
-// happened.
+// pick chooses the best of the candidates, which are in the order of their
+// positions: the lowest tier, then the lowest score; among equals the seed
+// decides. Which one that is depends on the request and on who the equals are,
+// never on the order in which things happened.
 func pick(all []graded, seed uint64) (best graded, ties int) {
-	slices.SortFunc(all, graded.compare)
-	for ties < len(all) && all[ties].tier == all[0].tier && all[ties].score == all[0].score {
-		ties++
+	as := func(g graded) int { return cmp.Or(cmp.Compare(g.tier, best.tier), cmp.Compare(g.score, best.score)) }
+	for i, g := range all {
+		switch c := as(g); {
+		case i == 0 || c < 0:
+			best, ties = g, 1
+		case c == 0:
+			ties++
+		}
 	}
-	return all[seed%uint64(ties)], ties
+	k := int(seed % uint64(ties))
+	for _, g := range all {
+		if as(g) != 0 {
+			continue
+		}
+		if k == 0 {
+			return g, ties
+		}
+		k--
+	}
+	return best, ties
+}
+
+// pick chooses among the candidates of the call, and says how.
+func (c *call) pick() graded {
+	seed := c.r.seed()
+	best, ties := pick(c.all, seed)
+	c.best = best.score
+	c.e.Ties, c.e.Seed = ties, seed
+	return best
+}
+
+// listed is the candidates that the explanation names, best first.
+func (c *call) listed() []graded {
+	if c.quiet {
+		return nil
+	}
+	slices.SortFunc(c.all, graded.compare)
+	return c.all
 }
 
 // seed turns what identifies a request into the number that breaks ties.

@@ -31,9 +31,8 @@ func (c *call) job() error {
 	if len(c.all) == 0 {
 		return fmt.Errorf("%w for %s %s: %.3g CPUs are needed", ErrNoCapacity, c.r.Kind, c.r.Type, cost)
 	}
-	best, ties := pick(c.all, c.r.seed())
-	c.e.Ties, c.e.Seed = ties, c.r.seed()
-	for _, g := range c.all {
+	best := c.pick()
+	for _, g := range c.listed() {
 		n := c.s.NodeAt(g.pos)
 		c.e.Candidates = append(c.e.Candidates, Candidate{
 			Node: n.ID, Tier: g.tier.String(), Score: g.score,
@@ -113,9 +112,8 @@ func (c *call) agent() error {
 	if len(c.all) == 0 {
 		return fmt.Errorf("%w: %d tried", ErrNoWorker, len(c.r.Tried))
 	}
-	best, ties := pick(c.all, c.r.seed())
-	c.e.Ties, c.e.Seed = ties, c.r.seed()
-	for _, g := range c.all {
+	best := c.pick()
+	for _, g := range c.listed() {
 		w := workers[g.pos]
 		c.e.Candidates = append(c.e.Candidates, Candidate{
 			Node: w.Node, Worker: w.ID, Tier: g.tier.String(), Score: g.score, Note: fmt.Sprintf("load %.3g", w.Load),

@@ -1,7 +1,10 @@
 package placement
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/concertina-rtc/concertina/internal/cluster"
@@ -17,20 +20,20 @@ func (c *call) participant() error {
 		c.p.SortBy = SortCPULoad
 	}
 	if c.r.Node != "" || room.Pin != "" {
-		// A pinned room does not spill.
-		c.d.Existing = len(room.Shares) > 0
-		return c.room()
+		return c.pinnedParticipant(room)
 	}
 	if len(room.Shares) == 0 {
 		return c.room()
 	}
-	c.e.Rule = fmt.Sprintf("spill %s; %s", c.p.Spill, c.p.String())
+	if !c.quiet {
+		c.e.Rule = fmt.Sprintf("spill %s; %s", c.p.Spill, c.p.String())
+	}
 	if c.p.Spill == SpillSpread {
 		if err := c.rank(nil); err == nil {
 			c.joined(room)
 			return nil
 		}
-		c.e.Candidates, c.e.Refused, c.e.Considered, c.e.Eligible = nil, nil, 0, 0
+		c.forget()
 	}
 	home, usable := c.home(room)
 	if usable {
@@ -44,13 +47,38 @@ func (c *call) participant() error {
 		c.settle(room, home)
 		return nil
 	}
-	// Every node of the room is gone or drains.
-	c.e.Considered, c.e.Eligible, c.e.Refused = 0, 0, nil
+	// Every node of the room is gone or drains. A room that must not spill
+	// stays together on one that drains.
+	if c.p.Spill == SpillNever && c.drainingHome(room, "a room that does not spill stays together") {
+		return nil
+	}
+	c.forget()
 	if err := c.rank(nil); err != nil {
-		return c.drainingHome(room, err)
+		if c.drainingHome(room, "no other node runs") {
+			return nil
+		}
+		return err
 	}
 	c.joined(room)
 	return nil
+}
+
+// pinnedParticipant keeps a pinned room together: it does not spill, also when
+// its node drains.
+func (c *call) pinnedParticipant(room cluster.Room) error {
+	err := c.room()
+	switch {
+	case err == nil && len(room.Shares) > 0:
+		c.joined(room)
+	case errors.Is(err, ErrNodeStatus) && c.drainingHome(room, "a pinned room stays together"):
+		return nil
+	}
+	return err
+}
+
+// forget clears the explanation of what was tried in vain.
+func (c *call) forget() {
+	c.e.Candidates, c.e.Refused, c.e.Considered, c.e.Eligible = nil, nil, 0, 0
 }
 
 // load is what one more participant of the room is expected to cost. Of those
@@ -75,7 +103,7 @@ type homeNode struct {
 // of them runs.
 func (c *call) home(room cluster.Room) (best homeNode, usable bool) {
 	best.pos = -1
-	var all []graded
+	c.all = c.all[:0]
 	notes := map[int]string{}
 	for _, sh := range room.Shares {
 		i, n, ok := c.find(sh.Node)
@@ -86,31 +114,41 @@ func (c *call) home(room cluster.Room) (best homeNode, usable bool) {
 		own := n.PromisedTo(room.Name)
 		tier, score, why := c.p.gradeFor(&n, own, c.r.At, c.mp.StaleAfter)
 		share := sh.Demand.CPU / n.CPUs
-		notes[i] = fmt.Sprintf("hosts %d of the room, %.3g of its CPUs", sh.Participants, share)
+		if !c.quiet {
+			notes[i] = fmt.Sprintf("hosts %d of the room, %.3g of its CPUs", sh.Participants, share)
+		}
 		switch {
 		case why != reasonNone:
-			c.refuse(n.ID, "", "%s", c.p.explain(why, &n))
-		case c.p.Spill == SpillShare && share >= c.p.MaxRoomShare:
-			c.refuse(n.ID, "", "the room takes %.3g of it, not below max_room_share %v", share, c.p.MaxRoomShare)
+			c.refuseFor(why, &n)
+		case c.p.Spill == SpillShare && share >= c.p.MaxRoomShare && !c.reservedOn(room, &n):
+			if !c.quiet {
+				c.refuse(n.ID, "", "the room takes %.3g of it, not below max_room_share %v", share, c.p.MaxRoomShare)
+			}
 			tier = TierOverShare
 		default:
 			c.e.Eligible++
 			usable = true
 		}
 		if tier != tierIneligible {
-			all = append(all, graded{tier, score, i, why})
+			c.all = append(c.all, graded{tier, score, i, why})
 		}
 	}
-	if len(all) == 0 {
+	if len(c.all) == 0 {
 		return best, false
 	}
-	g, ties := pick(all, c.r.seed())
-	c.e.Ties, c.e.Seed = ties, c.r.seed()
-	for _, h := range all {
+	slices.SortFunc(c.all, func(a, b graded) int { return cmp.Compare(a.pos, b.pos) })
+	g := c.pick()
+	for _, h := range c.listed() {
 		n := c.s.NodeAt(h.pos)
 		c.e.Candidates = append(c.e.Candidates, Candidate{Node: n.ID, Tier: h.tier.String(), Score: h.score, Note: notes[h.pos]})
 	}
 	return homeNode{g, notes[g.pos]}, usable
+}
+
+// reservedOn reports whether the node still holds something for the room's
+// participants to come: a reservation is there to be used, whatever the share.
+func (c *call) reservedOn(room cluster.Room, n *cluster.Node) bool {
+	return room.Reservation != "" && n.PromisedTo(room.Name).Clients > 0
 }
 
 // gradeFor grades a node for one room, to which own is promised.
@@ -127,38 +165,58 @@ func (p *Policy) gradeFor(n *cluster.Node, own cluster.Demand, now time.Time, st
 	return p.grade(&m, now, stale)
 }
 
-// spill looks for a further node that is eligible and better than the best one
-// the room has.
+// spill looks for a further node: one that is reserved for the room, or one
+// that is eligible and better than the best that the room has.
 func (c *call) spill(room cluster.Room, home homeNode) bool {
-	sub := newCall(c.s, c.r, c.p)
-	err := sub.rank(func(n *cluster.Node) bool { _, on := room.On(n.ID); return on })
-	c.e.Considered += sub.e.Considered
-	c.e.Eligible += sub.e.Eligible
-	c.e.Refused = append(c.e.Refused, sub.e.Refused...)
+	hosted := func(n *cluster.Node) bool { _, on := room.On(n.ID); return on }
+	if room.Reservation != "" {
+		sub := c.sub()
+		err := sub.rank(func(n *cluster.Node) bool { return hosted(n) || !c.reservedOn(room, n) })
+		if err == nil && sub.d.Tier == TierEligible {
+			c.note("reservation %s holds a part of node %s", room.Reservation, sub.d.Node)
+			c.adopt(sub)
+			return true
+		}
+	}
+	sub := c.sub()
+	err := sub.rank(hosted)
 	if err != nil || sub.d.Tier != TierEligible {
+		c.count(sub)
 		return false
 	}
 	if home.pos >= 0 && home.why == reasonNone {
 		// Only the room's share is too large: going elsewhere must pay.
-		if best := sub.chosenScore(); best >= home.score {
-			c.note("node %s is no better: score %.4g", sub.d.Node, best)
+		if sub.best >= home.score {
+			c.count(sub)
+			c.note("node %s is no better: score %.4g", sub.d.Node, sub.best)
 			return false
 		}
 	}
+	c.adopt(sub)
+	return true
+}
+
+// sub is a call within the call, of which not all may be wanted.
+func (c *call) sub() *call {
+	sub := newCall(c.s, c.r, c.p)
+	sub.quiet = c.quiet
+	return sub
+}
+
+// count adds the nodes that a sub-call looked at.
+func (c *call) count(sub *call) {
+	c.e.Considered += sub.e.Considered
+	c.e.Eligible += sub.e.Eligible
+	c.e.Refused = append(c.e.Refused, sub.e.Refused...)
+}
+
+// adopt spills to the node that a sub-call has chosen.
+func (c *call) adopt(sub *call) {
+	c.count(sub)
 	c.e.Candidates = append(sub.e.Candidates, c.e.Candidates...)
 	c.e.Ties, c.e.Seed = sub.e.Ties, sub.e.Seed
 	c.d.Spilled = true
 	c.choose(Candidate{Node: sub.d.Node}, TierEligible)
-	return true
-}
-
-func (c *call) chosenScore() float64 {
-	for _, x := range c.e.Candidates {
-		if x.Node == c.d.Node {
-			return x.Score
-		}
-	}
-	return 0
 }
 
 func (c *call) settle(room cluster.Room, h homeNode) {
@@ -173,17 +231,18 @@ func (c *call) joined(room cluster.Room) {
 	c.d.Spilled = !c.d.Existing
 }
 
-// drainingHome is the last resort: no node runs, but the room is alive on one
-// that drains.
-func (c *call) drainingHome(room cluster.Room, err error) error {
+// drainingHome takes a node that hosts the room and drains: the room is alive
+// there. The reason is for the explanation.
+func (c *call) drainingHome(room cluster.Room, because string) bool {
 	for _, sh := range room.Shares {
 		if _, n, ok := c.find(sh.Node); ok && n.Status == cluster.StatusWaiting {
 			c.choose(Candidate{Node: n.ID, Note: "hosts the room"}, TierDraining)
+			c.because = because
 			c.joined(room)
-			return nil
+			return true
 		}
 	}
-	return err
+	return false
 }
 
 func (c *call) find(id string) (int, cluster.Node, bool) {

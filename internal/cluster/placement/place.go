@@ -28,6 +28,7 @@ const (
 	KindEgress      Kind = "egress"
 	KindIngress     Kind = "ingress"
 	KindAgent       Kind = "agent"
+	KindReservation Kind = "reservation" // for [Reserve] and [Bind], not for Place
 )
 
 // Request asks for a place.
@@ -102,6 +103,15 @@ func Place(s *cluster.State, r Request, p Policy) (Decision, Explanation, error)
 	return c.d, c.e, err
 }
 
+// Decide is [Place] for when nobody asks why: the same decision and error, in
+// a third of the time.
+func Decide(s *cluster.State, r Request, p Policy) (Decision, error) {
+	c := newCall(s, r, p)
+	c.quiet = true
+	err := c.place()
+	return c.d, err
+}
+
 // call is one placement under way.
 type call struct {
 	s   *cluster.State
@@ -111,6 +121,13 @@ type call struct {
 	d   Decision
 	e   Explanation
 	all []graded
+	// best is the score of the candidate that pick chose.
+	best float64
+	// because is why a node that drains was chosen.
+	because string
+	// quiet leaves lists and texts out of the explanation; nothing is decided
+	// by them.
+	quiet bool
 }
 
 func newCall(s *cluster.State, r Request, p Policy) *call {
@@ -145,6 +162,9 @@ func (c *call) place() error {
 func (d Decision) Events(r Request, p Policy, mp cluster.Policy) []cluster.Event {
 	switch r.Kind {
 	case KindRoom:
+		if d.Existing {
+			return nil // nothing new comes with it
+		}
 		return []cluster.Event{d.roomPlaced(r, p, mp)}
 	case KindParticipant:
 		join := cluster.ParticipantPlaced{At: r.At, Room: r.Room, Node: d.Node, Load: d.Load, Ramp: r.Ramp}

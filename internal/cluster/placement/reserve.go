@@ -27,13 +27,14 @@ type Fleet struct {
 // nodes. The admitted reservation is applied as a [cluster.ReservationAdmitted];
 // it is charged to its nodes from the state's ReservationLead before its start.
 // What the nodes of now cannot hold is admitted as Unplaced when the fleet can
-// grow by it, which the autoscaler then does. A refusal is [ErrNoCapacity] with
+// grow by it, which the autoscaler then does; [Bind] gives it to the nodes that
+// come up. A refusal is [ErrNoCapacity] with
 // the numbers, or [ErrRequest].
 func Reserve(s *cluster.State, r cluster.Reservation, p Policy, f Fleet, now time.Time) (cluster.Reservation, Explanation, error) {
 	b := booking{s: s, r: r, p: p, now: now}
 	b.e = Explanation{
-		Request: Request{Kind: "reservation", At: now, ID: r.ID, Room: r.Room}, Version: s.Version(), Complete: true,
-		Rule: fmt.Sprintf("reservations fill at most %v of a node, most free CPUs first", p.ReserveLimit),
+		Request: Request{Kind: KindReservation, At: now, ID: r.ID, Room: r.Room}, Version: s.Version(), Complete: true,
+		Rule: bookingRule(p),
 	}
 	err := b.book(f)
 	if err != nil {
@@ -43,12 +44,18 @@ func Reserve(s *cluster.State, r cluster.Reservation, p Policy, f Fleet, now tim
 	return b.r, b.e, nil
 }
 
+func bookingRule(p Policy) string {
+	return fmt.Sprintf("reservations fill at most %v of a node, most free CPUs first", p.ReserveLimit)
+}
+
 type booking struct {
 	s   *cluster.State
 	r   cluster.Reservation
 	p   Policy
 	now time.Time
 	e   Explanation
+
+	bind bool // for what is admitted already: running nodes only
 }
 
 func (b *booking) book(f Fleet) error {
@@ -68,16 +75,10 @@ func (b *booking) book(f Fleet) error {
 	whole := b.s.Policy().Costs.OfRoom(b.r.Participants, b.r.Publishers)
 	whole.Rooms = 0
 	slots := b.slots()
-	left := whole.CPU
 	b.r.Shares, b.r.Unplaced = nil, cluster.Demand{}
-	for _, sl := range slots {
-		if left <= 0 || sl.free < minShare {
-			break
-		}
-		take := min(left, sl.free)
-		b.r.Shares = append(b.r.Shares, cluster.ReservationShare{Node: sl.node, Demand: whole.Times(take / whole.CPU)})
-		left -= take
-	}
+	left := whole.CPU - fill(slots, whole.CPU, func(node string, cpu float64) {
+		b.r.Shares = append(b.r.Shares, cluster.ReservationShare{Node: node, Demand: whole.Times(cpu / whole.CPU)})
+	})
 	room := b.growth(f)
 	if left > room {
 		have := 0.0
@@ -105,6 +106,20 @@ type slot struct {
 	free float64
 }
 
+// fill takes CPUs from the slots in their order, and returns how many it got.
+func fill(slots []slot, want float64, take func(node string, cpu float64)) float64 {
+	left := want
+	for _, sl := range slots {
+		if left <= 0 || sl.free < minShare {
+			break
+		}
+		cpu := min(left, sl.free)
+		take(sl.node, cpu)
+		left -= cpu
+	}
+	return want - left
+}
+
 // slots is what each node can still hold of the reservation's time, most free
 // first.
 func (b *booking) slots() []slot {
@@ -117,7 +132,12 @@ func (b *booking) slots() []slot {
 			b.e.Refused = append(b.e.Refused, Refusal{Node: n.ID, Reason: why})
 			continue
 		}
+		near := b.near()
 		booked := b.booked(all, func(r *cluster.Reservation) float64 {
+			if near && r.Charged {
+				// What its room has used up is in the load of the node.
+				return n.HeldFor(r.ID).CPU
+			}
 			cpu := 0.0
 			for _, sh := range r.Shares {
 				if sh.Node == n.ID {
@@ -127,7 +147,7 @@ func (b *booking) slots() []slot {
 			return cpu
 		})
 		used := 0.0
-		if b.r.From.Before(b.now.Add(nearFuture)) {
+		if near {
 			used = n.CPUs*n.Load.CPU/100 + n.Pending().CPU - chargedTo(&n)
 		}
 		sl := slot{n.ID, n.CPUs*b.p.ReserveLimit - booked - used}
@@ -146,17 +166,21 @@ func (b *booking) slots() []slot {
 }
 
 func (b *booking) unfit(n *cluster.Node) string {
-	near := b.r.From.Before(b.now.Add(nearFuture))
 	switch {
 	case !n.Role.HostsMedia():
 		return b.p.explain(reasonRole, n)
 	case !n.Status.Active():
 		return b.p.explain(reasonStatus, n)
-	case near && n.Status == cluster.StatusRunning && !n.Known(b.now, b.s.Policy().StaleAfter):
+	case b.bind && n.Status != cluster.StatusRunning:
+		return b.p.explain(reasonStatus, n)
+	case b.near() && n.Status == cluster.StatusRunning && !n.Known(b.now, b.s.Policy().StaleAfter):
 		return b.p.explain(reasonUnknown, n)
 	}
 	return ""
 }
+
+// near reports whether the load of now still lasts when the reservation starts.
+func (b *booking) near() bool { return b.r.From.Before(b.now.Add(nearFuture)) }
 
 // chargedTo is the part of a node's pending demand that reservations hold.
 func chargedTo(n *cluster.Node) float64 {

@@ -12,7 +12,9 @@ func (c *call) room() error {
 	if done, err := c.settled(); done {
 		return err
 	}
-	c.e.Rule = c.p.String()
+	if !c.quiet {
+		c.e.Rule = c.p.String()
+	}
 	return c.rank(nil)
 }
 
@@ -79,7 +81,8 @@ func (c *call) reserved(res cluster.Reservation) bool {
 	return true
 }
 
-// rank chooses among all nodes, except those that skip says yes to.
+// rank chooses among all nodes, except those that skip says yes to. For a
+// participant, what is promised to its room on a node is not held against it.
 func (c *call) rank(skip func(n *cluster.Node) bool) error {
 	c.all = c.all[:0]
 	for i := range c.s.Len() {
@@ -88,9 +91,13 @@ func (c *call) rank(skip func(n *cluster.Node) bool) error {
 			continue
 		}
 		c.e.Considered++
-		tier, score, why := c.p.grade(&n, c.r.At, c.mp.StaleAfter)
+		var own cluster.Demand
+		if c.r.Kind == KindParticipant {
+			own = n.PromisedTo(c.r.Room)
+		}
+		tier, score, why := c.p.gradeFor(&n, own, c.r.At, c.mp.StaleAfter)
 		if why != reasonNone {
-			c.refuse(n.ID, "", "%s", c.p.explain(why, &n))
+			c.refuseFor(why, &n)
 		} else {
 			c.e.Eligible++
 		}
@@ -101,9 +108,8 @@ func (c *call) rank(skip func(n *cluster.Node) bool) error {
 	if len(c.all) == 0 {
 		return ErrNoNode
 	}
-	best, ties := pick(c.all, c.r.seed())
-	c.e.Ties, c.e.Seed = ties, c.r.seed()
-	for _, g := range c.all {
+	best := c.pick()
+	for _, g := range c.listed() {
 		if g.tier != best.tier {
 			break
 		}

@@ -61,6 +61,7 @@ func TestScenarios(t *testing.T) {
 //	burst room|participant|agent N places N at once, prints where they went
 //	reserve ID …                   asks for a reservation
 //	matrix NAME                    places a room under every selector and sort order
+//	bind                           gives what is unplaced to nodes
 //	fits NODE                      asks whether all would fit without the node
 type world struct {
 	*clustertest.World
@@ -86,6 +87,8 @@ func (w *world) run(c *script.Command) (string, bool) {
 		out = w.matrix(c)
 	case "fits":
 		out, err = w.fits(c)
+	case "bind":
+		out = w.bind()
 	default:
 		return w.Run(c)
 	}
@@ -243,6 +246,16 @@ func (w *world) reserve(c *script.Command) (string, error) {
 	return out, nil
 }
 
+func (w *world) bind() string {
+	events, why := Bind(w.State, w.policy, w.Now)
+	w.Must(events...)
+	var b strings.Builder
+	for _, e := range why {
+		fmt.Fprintln(&b, e.Outcome)
+	}
+	return b.String()
+}
+
 func (w *world) fits(c *script.Command) (string, error) {
 	f, err := FitsWithout(w.State, c.Args[0], w.policy, w.Now)
 	if err != nil {
@@ -251,10 +264,10 @@ func (w *world) fits(c *script.Command) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "fits without %s: %v\n", f.Node, f.Fits)
 	for _, m := range f.Moves {
-		fmt.Fprintf(&b, "%s %s → %s (%.3g CPUs)\n", m.Kind, strings.TrimSuffix(m.Name, "\x00moved"), m.To, m.CPU)
+		fmt.Fprintf(&b, "%s %s → %s (%.3g CPUs)\n", m.Kind, m.Name, m.To, m.CPU)
 	}
-	for _, e := range f.Blocked {
-		fmt.Fprintf(&b, "blocked: %s\n", strings.ReplaceAll(e.Outcome, `\x00moved`, ""))
+	for _, x := range f.Blocked {
+		fmt.Fprintf(&b, "blocked: %s %s (%.3g CPUs): %s\n", x.Kind, x.Name, x.CPU, x.Reason)
 	}
 	return b.String(), nil
 }
