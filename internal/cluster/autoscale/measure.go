@@ -21,8 +21,11 @@ type Measure struct {
 }
 
 // measure sums up the nodes. A node whose report is stale counts with the last
-// load it reported; one that never reported counts as the average of the known
-// ones. Neither is ever taken for idle.
+// load it reported; one that should have reported and never did counts as the
+// average of the known ones. Neither is ever taken for idle. A node that has
+// just come up, and hosts nothing, adds no load until its first report is due,
+// as if it still launched: to count it as loaded would launch another one for
+// each that comes up.
 func measure(s *cluster.State, p Policy, now time.Time) Measure {
 	var m Measure
 	var cpus, known float64
@@ -53,7 +56,9 @@ func measure(s *cluster.State, p Policy, now time.Time) Measure {
 			m.Unknown++
 		}
 		if n.Load.At.IsZero() {
-			never++
+			if n.Status != cluster.StatusRunning || !n.Idle() || now.Sub(n.ChangedAt) >= stale {
+				never++
+			}
 			continue
 		}
 		knownNodes++

@@ -118,18 +118,23 @@ func wantQueue(in input) (int, string) {
 // holdCooldown keeps the number of nodes while a cooldown runs.
 func holdCooldown(in input, t int) (int, string) {
 	sc, c := in.s.Scaling(), in.p.Cooldown
+	keep := in.mayKeep()
 	switch {
 	case t > in.m.Active && in.m.Active >= in.lo && within(in.now, sc.LastOut, c.Out):
 		return in.m.Active, fmt.Sprintf("nodes were added %v ago, the cooldown is %v", in.now.Sub(sc.LastOut), c.Out)
-	case t < in.m.Active && in.m.Active <= in.p.MaxNodes && (within(in.now, sc.LastOut, c.In) || within(in.now, sc.LastIn, c.In)):
+	case t < keep && (within(in.now, sc.LastOut, c.In) || within(in.now, sc.LastIn, c.In)):
 		last := sc.LastOut
 		if sc.LastIn.After(last) {
 			last = sc.LastIn
 		}
-		return in.m.Active, fmt.Sprintf("nodes were changed %v ago, the cooldown is %v", in.now.Sub(last), c.In)
+		return keep, fmt.Sprintf("nodes were changed %v ago, the cooldown is %v", in.now.Sub(last), c.In)
 	}
 	return t, ""
 }
+
+// mayKeep is how many of the active nodes an option may hold on to: the maximum
+// always holds.
+func (in input) mayKeep() int { return min(in.m.Active, in.p.MaxNodes) }
 
 func within(now, last time.Time, d time.Duration) bool {
 	return d > 0 && !last.IsZero() && now.Sub(last) < d
@@ -137,8 +142,9 @@ func within(now, last time.Time, d time.Duration) bool {
 
 // holdUnknown keeps every node while the load of one is unknown.
 func holdUnknown(in input, t int) (int, string) {
-	if !in.p.HoldUnknown || t >= in.m.Active || in.m.Unknown == 0 || in.m.Active > in.p.MaxNodes {
+	keep := in.mayKeep()
+	if !in.p.HoldUnknown || t >= keep || in.m.Unknown == 0 {
 		return t, ""
 	}
-	return in.m.Active, fmt.Sprintf("the load of %d nodes is unknown", in.m.Unknown)
+	return keep, fmt.Sprintf("the load of %d nodes is unknown", in.m.Unknown)
 }

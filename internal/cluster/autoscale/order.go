@@ -89,17 +89,24 @@ func (k drainKey) compare(l drainKey) int {
 
 // reusable lists the nodes of a status that can be taken back, best first:
 // waiting ones with the highest load first, since they would take longest to
-// become idle; canceled ones with the oldest launch first, since they are ready
-// soonest.
-func reusable(s *cluster.State, status cluster.Status) []string {
+// become idle, and those of unknown load last, since they may be dead; canceled
+// ones with the oldest launch first, since they are ready soonest.
+func reusable(s *cluster.State, status cluster.Status, now time.Time) []string {
 	var all []cluster.Node
 	for i := range s.Len() {
 		if n := s.NodeAt(i); n.Status == status && n.Role.HostsMedia() {
 			all = append(all, n)
 		}
 	}
+	stale := s.Policy().StaleAfter
 	slices.SortFunc(all, func(a, b cluster.Node) int {
 		if status == cluster.StatusWaiting {
+			if known := a.Known(now, stale); known != b.Known(now, stale) {
+				if known {
+					return -1
+				}
+				return 1
+			}
 			return cmp.Or(cmp.Compare(b.Load.CPU, a.Load.CPU), cmp.Compare(a.ID, b.ID))
 		}
 		return cmp.Or(a.LaunchedAt.Compare(b.LaunchedAt), cmp.Compare(a.ID, b.ID))

@@ -10,7 +10,7 @@ import (
 // ReadPolicy changes a policy by the options of a scenario's command: max, min,
 // max-load, min-load, out, in, headroom, people, person-cpu, cpus, calendar
 // (periods separated by semicolons), reservations, forecast, queue,
-// hold-unknown and on-premises.
+// hold-unknown, must-fit and on-premises.
 func ReadPolicy(c *script.Command, p Policy) (Policy, error) {
 	r := script.Reader{Command: c}
 	r.Int("max", &p.MaxNodes)
@@ -27,6 +27,7 @@ func ReadPolicy(c *script.Command, p Policy) (Policy, error) {
 	r.Duration("forecast", &p.Forecast.Lead)
 	r.Bool("queue", &p.Queue)
 	r.Bool("hold-unknown", &p.HoldUnknown)
+	r.Bool("must-fit", &p.MustFit)
 	r.Bool("on-premises", &p.OnPremises)
 	var periods string
 	if r.Text("calendar", &periods); periods != "" {

@@ -18,6 +18,9 @@ type Plan struct {
 	// Repeated when that was announced already and nothing has changed since.
 	Advice   bool `json:"advice,omitempty"`
 	Repeated bool `json:"repeated,omitempty"`
+	// Settled is set on premises when the nodes that were announced are no
+	// longer needed: the same need will be news again.
+	Settled bool `json:"settled,omitempty"`
 }
 
 // Launch is how nodes are added, in this order.
@@ -83,7 +86,7 @@ func (p Plan) NodesToLaunch() int {
 // The nodes that the provider launches are added by whoever launches them,
 // since only the provider knows their ids.
 func (p Plan) Events(active int) []cluster.Event {
-	if p.Empty() && !p.Repeated {
+	if p.Empty() && !p.Settled {
 		return nil
 	}
 	var out []cluster.Event

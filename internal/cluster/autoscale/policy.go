@@ -32,6 +32,7 @@ type Policy struct {
 	Forecast     Forecast      `json:"forecast,omitzero"`
 	Queue        bool          `json:"queue,omitempty"`           // count the CPUs that queued jobs wait for
 	HoldUnknown  bool          `json:"hold_on_unknown,omitempty"` // never scale in while a load is unknown
+	MustFit      bool          `json:"must_fit,omitempty"`        // give up only nodes whose work fits on the others; see [Fits]
 }
 
 // DefaultPolicy is the documented default: 1 to 2 nodes, 20 to 70 percent.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/concertina-rtc/concertina/internal/cluster"
 	"github.com/concertina-rtc/concertina/internal/cluster/clustertest"
+	"github.com/concertina-rtc/concertina/internal/cluster/placement"
 	"github.com/concertina-rtc/concertina/internal/cluster/script"
 	"github.com/google/go-cmp/cmp"
 )
@@ -75,7 +76,7 @@ func (w *world) run(c *script.Command) (string, bool) {
 		}
 		return "", true
 	case "decide":
-		p, e := Decide(w.State, w.policy, w.Now)
+		p, e := w.decide()
 		return printPlan(p) + e.String(), true
 	case "tick":
 		return w.tick(), true
@@ -88,7 +89,7 @@ func (w *world) run(c *script.Command) (string, bool) {
 		}
 		return grid(w.policy, n[0], n[1], n[2]), true
 	case "event":
-		p, e := Decide(w.State, w.policy, w.Now)
+		p, e := w.decide()
 		out, err := json.MarshalIndent(NewEvent(w.State, p, e, "MY_CLUSTER"), "", "  ")
 		if err != nil {
 			return err.Error(), true
@@ -104,8 +105,22 @@ func (w *world) run(c *script.Command) (string, bool) {
 	return w.Run(c)
 }
 
+// decide lets placement say what fits, as the control loop does.
+func (w *world) decide() (Plan, Explanation) { return DecideFitting(w.State, w.policy, w.Now, fitsBy(w)) }
+
+func fitsBy(w *world) Fits {
+	f := placement.NewFitter(w.State, placement.DefaultPolicy(), w.Now)
+	return func(node string) (bool, string) {
+		fit, err := f.Without(node)
+		if err != nil {
+			return false, err.Error()
+		}
+		return fit.Fits, fit.String()
+	}
+}
+
 func (w *world) tick() string {
-	p, e := Decide(w.State, w.policy, w.Now)
+	p, e := w.decide()
 	w.Must(p.Events(e.Measure.Active)...)
 	for range p.NodesToLaunch() {
 		w.launched++

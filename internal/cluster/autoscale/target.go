@@ -44,6 +44,8 @@ type input struct {
 	m   Measure
 	now time.Time
 	lo  int // min_nodes, as raised by the calendar
+
+	fits Fits // for must_fit; nil: nobody can say
 }
 
 // points turns CPUs into percent points of one node.
