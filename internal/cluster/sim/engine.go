@@ -176,8 +176,12 @@ func (e *engine) handle(ev event) {
 func (e *engine) tick() {
 	e.timers.push(e.now+int64(e.sc.Tick), evTick, 0)
 	e.apply(cluster.TimePassed{At: e.at()})
-	plan, ex := autoscale.Decide(e.state, e.sc.Autoscale, e.at())
-	e.rec.decide(e.sc.Autoscale, plan, ex)
+	bound, _ := placement.Bind(e.state, e.sc.Place, e.at())
+	for _, ev := range bound {
+		e.apply(ev)
+	}
+	plan, ex := decide(e.state, e.sc.Autoscale, e.sc.Place, e.at())
+	e.rec.decide(e.sc.Autoscale, e.sc.Place, plan)
 	e.apply(cluster.LoadSampled{At: e.at(), Total: ex.Measure.TotalLoad})
 	for _, ev := range plan.Events(ex.Measure.Active) {
 		e.apply(ev)
@@ -197,6 +201,18 @@ func (e *engine) tick() {
 		e.launch()
 	}
 	e.row(ex)
+}
+
+// decide is one tick, with placement's answer to what would still fit.
+func decide(s *cluster.State, p autoscale.Policy, place placement.Policy, now time.Time) (autoscale.Plan, autoscale.Explanation) {
+	f := placement.NewFitter(s, place, now)
+	return autoscale.DecideFitting(s, p, now, func(node string) (bool, string) {
+		fit, err := f.Without(node)
+		if err != nil {
+			return false, err.Error()
+		}
+		return fit.Fits, fit.String()
+	})
 }
 
 // row keeps the line of the table for this tick.

@@ -11,7 +11,7 @@ import (
 // The page is whole: it loads nothing, its data is JSON, every path is closed
 // to numbers, and text from the scenario cannot become markup.
 func TestHTML(t *testing.T) {
-	sc := builtin(t, "live-event")
+	sc := liveEvent(t, 1000)
 	sc.Name = `<script>alert(1)</script> & "friends"`
 	reports, err := Compare(sc, []string{"default", "plain"})
 	if err != nil {

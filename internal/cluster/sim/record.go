@@ -32,8 +32,9 @@ type PlaceRecord struct {
 
 // ScaleRecord is a tick of the autoscaler with its inputs.
 type ScaleRecord struct {
-	Policy autoscale.Policy `json:"policy"`
-	Plan   autoscale.Plan   `json:"plan"`
+	Policy autoscale.Policy  `json:"policy"`
+	Place  *placement.Policy `json:"place,omitempty"` // with must_fit: says what fits
+	Plan   autoscale.Plan    `json:"plan"`
 }
 
 // recorder writes a decision log. A nil recorder writes nothing.
@@ -78,10 +79,15 @@ func (r *recorder) place(req placement.Request, p placement.Policy, d placement.
 	r.line(Record{Place: &rec})
 }
 
-func (r *recorder) decide(p autoscale.Policy, plan autoscale.Plan, _ autoscale.Explanation) {
-	if r != nil {
-		r.line(Record{Scale: &ScaleRecord{Policy: p, Plan: plan}})
+func (r *recorder) decide(p autoscale.Policy, place placement.Policy, plan autoscale.Plan) {
+	if r == nil {
+		return
 	}
+	rec := ScaleRecord{Policy: p, Plan: plan}
+	if p.MustFit {
+		rec.Place = &place
+	}
+	r.line(Record{Scale: &rec})
 }
 
 // Replayed is what came of a replay.
@@ -181,8 +187,15 @@ func (p *replay) scale(n int, rec *ScaleRecord) error {
 	if err := rec.Policy.Validate(); err != nil {
 		return err
 	}
+	place := placement.DefaultPolicy()
+	if rec.Place != nil {
+		place = *rec.Place
+	}
+	if err := place.Validate(); err != nil {
+		return err
+	}
 	p.r.Ticks++
-	plan, e := autoscale.Decide(p.state, rec.Policy, rec.Plan.At)
+	plan, e := decide(p.state, rec.Policy, place, rec.Plan.At)
 	p.compare(n, "autoscaling at "+rec.Plan.At.Format("15:04:05.000"), rec.Plan, plan, e.String())
 	return nil
 }

@@ -104,7 +104,7 @@ func (e *engine) place(r placement.Request) (d placement.Decision, err error) {
 	if r.Kind == placement.KindRoom {
 		d, _, err = e.index.Room(r)
 	} else {
-		d, _, err = placement.Place(e.state, r, e.sc.Place)
+		d, err = placement.Decide(e.state, r, e.sc.Place)
 	}
 	e.rec.place(r, e.sc.Place, d, err)
 	return d, err
