@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -98,6 +99,37 @@ func Delete(ctx context.Context, l *Lease, key string) error {
 		_, err := l.b.js.PublishMsg(ctx, m, condition, jetstream.WithMsgTTL(markerAge))
 		return err
 	})
+}
+
+// Guarded returns every record, by key without the prefix, of the bucket that
+// the lease guards, with everything that former holders have written. (Other
+// reads may come from a master that has not heard of the latest yet.)
+func Guarded[T any](ctx context.Context, l *Lease, prefix string) (map[string]T, error) {
+	f := &l.fence
+	if f.bucket == "" {
+		return nil, fmt.Errorf("read: the lease %s has no fence", l.key)
+	}
+	r := NewRecords[T](l.b, f.bucket, "")
+	ctx, cancel := l.b.bound(ctx)
+	defer cancel()
+	for {
+		out, raised := map[string]T{}, false
+		err := r.list(ctx, ">", func(key string, data []byte, revision uint64) error {
+			raised = raised || key == f.key && revision >= f.at.sequence
+			if r.private(key) || data == nil || !strings.HasPrefix(key, prefix) {
+				return nil
+			}
+			v, err := decode[T](data)
+			out[strings.TrimPrefix(key, prefix)] = v
+			return err
+		})
+		if err != nil || raised {
+			return out, err
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			return nil, explain("list "+f.bucket, ctx.Err())
+		}
+	}
 }
 
 func (l *Lease) guarded(ctx context.Context, key string, write func(context.Context, string, jetstream.PublishOpt) error) error {

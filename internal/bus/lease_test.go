@@ -147,6 +147,9 @@ func TestFence(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Release(ctx)
+			if all, err := Guarded[note](ctx, l, "plan."); err != nil || len(all) != 3 || all["1"].N != 19 {
+				t.Errorf("the successor reads %+v, %v", all, err)
+			}
 			if l.Token() != old.Token()+1 {
 				t.Errorf("token %d after %d", l.Token(), old.Token())
 			}

@@ -285,6 +285,7 @@ func TestSubscribeSkipsWhatItCannotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
+	mustReady(t, m)
 	got := make(chan note, 10)
 	sub, err := Subscribe(m, ClusterNotice, func(v Message[note]) { got <- v.Value })
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -40,27 +41,36 @@ func (r Records[T]) Get(ctx context.Context, key string) (T, uint64, error) {
 	return v, e.Revision(), err
 }
 
-// All returns every record by key.
+// All returns every record by key. It may be a little old; a leader that must
+// know what its predecessor wrote uses [Guarded].
 func (r Records[T]) All(ctx context.Context) (map[string]T, error) {
-	if _, err := r.b.bucket(ctx, r.bucket); err != nil {
-		return nil, err
-	}
-	ctx, cancel := r.b.bound(ctx)
-	defer cancel()
 	out := map[string]T{}
-	err := r.follow(ctx, r.prefix+">", func(key string, data []byte, _ uint64) error {
-		if data == nil {
-			delete(out, key)
+	err := r.list(ctx, r.prefix+">", func(key string, data []byte, _ uint64) error {
+		if r.private(key) || data == nil {
 			return nil
 		}
 		v, err := decode[T](data)
-		out[key] = v
+		out[strings.TrimPrefix(key, r.prefix)] = v
 		return err
-	}, func() error { return errAll })
-	if !errors.Is(err, errAll) {
-		return nil, fmt.Errorf("list %s: %w", r.bucket, err)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// list tells the last value of each key, as follow does, and ends.
+func (r Records[T]) list(ctx context.Context, keys string, tell func(key string, data []byte, revision uint64) error) error {
+	if _, err := r.b.bucket(ctx, r.bucket); err != nil {
+		return err
+	}
+	ctx, cancel := r.b.bound(ctx)
+	defer cancel()
+	err := r.follow(ctx, keys, tell, func() error { return errAll })
+	if !errors.Is(err, errAll) {
+		return fmt.Errorf("list %s: %w", r.bucket, err)
+	}
+	return nil
 }
 
 // errAll ends a list.

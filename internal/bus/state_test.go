@@ -55,25 +55,26 @@ func fill(t testing.TB, m *Bus) uint64 {
 func checkFilled(t testing.TB, m *Bus, token uint64) {
 	t.Helper()
 	ctx := testContext(t)
-	rooms, err := NewRecords[note](m, BucketRooms, "").All(ctx)
-	if err != nil || len(rooms) != 19 || rooms[Token("room 3")].N != 3 {
-		t.Errorf("rooms %v, %v", rooms, err)
-	}
-	if v, _, err := NewRecords[note](m, BucketCluster, "").Get(ctx, "nodes.n1"); err != nil || v.Text != "node" {
-		t.Errorf("node %+v, %v", v, err)
-	}
+	eventually(t, "the rooms are there", func() bool {
+		rooms, err := NewRecords[note](m, BucketRooms, "").All(ctx)
+		return err == nil && len(rooms) == 19 && rooms[Token("room 3")].N == 3
+	})
 	for i, e := range readUntil(t, m, 0, 30) {
 		v, err := Value[note](e)
 		if err != nil || v.N != i || e.ID != fmt.Sprint("id", i) || e.Node != "m1" {
 			t.Fatalf("event %d: %+v, %+v, %v", i, e, v, err)
 		}
 	}
-	if dead, err := m.DeadTasks(ctx, "q"); err != nil || len(dead) != 1 || dead[0].ID != "dead" || dead[0].Reason != "too old" {
-		t.Errorf("dead %+v, %v", dead, err)
-	}
+	eventually(t, "the dead task is there", func() bool {
+		dead, err := m.DeadTasks(ctx, "q")
+		return err == nil && len(dead) == 1 && dead[0].ID == "dead" && dead[0].Reason == "too old"
+	})
 	l := mustAcquire(t, m, LeaseLeader, LeaseOptions{Fence: BucketCluster})
 	if l.Token() <= token {
 		t.Errorf("token %d after %d: nodes would refuse the leader", l.Token(), token)
+	}
+	if all, err := Guarded[note](ctx, l, "nodes."); err != nil || len(all) != 1 || all["n1"].Text != "node" {
+		t.Errorf("nodes %+v, %v", all, err)
 	}
 	if err := Put(ctx, l, "nodes.n2", note{}); err != nil {
 		t.Error(err)
@@ -85,7 +86,7 @@ func checkFilled(t testing.TB, m *Bus, token uint64) {
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	did := 0
-	err = Work(work, m, DefaultQueue("q"), 1, func(_ context.Context, task Task[note]) error {
+	err := Work(work, m, DefaultQueue("q"), 1, func(_ context.Context, task Task[note]) error {
 		if did++; task.ID != "task" || task.Value.N != 5 {
 			t.Errorf("task %+v", task)
 		}
@@ -124,9 +125,10 @@ func TestExportAndImport(t *testing.T) {
 	if err := masters[1].Import(ctx, bytes.NewReader(out.Bytes())); err != nil {
 		t.Fatal(err)
 	}
-	if is, err := masters[0].Origin(ctx); err != nil || is.Cluster != was.Cluster {
-		t.Errorf("cluster %+v became %+v, %v", was, is, err)
-	}
+	eventually(t, "the cluster has its former id everywhere", func() bool {
+		is, err := masters[0].Origin(ctx)
+		return err == nil && is.Cluster == was.Cluster
+	})
 	checkFilled(t, masters[2], token)
 }
 

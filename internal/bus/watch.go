@@ -95,6 +95,10 @@ func (r Records[T]) watch(ctx context.Context, keys string, handle func(Change[T
 func (r Records[T]) watchOnce(ctx context.Context, keys string, known map[string]bool, handle func(Change[T])) (synced bool) {
 	seen := map[string]bool{}
 	tell := func(key string, data []byte, revision uint64) error {
+		if r.private(key) {
+			return nil
+		}
+		key = strings.TrimPrefix(key, r.prefix)
 		if data == nil {
 			delete(seen, key)
 			if known[key] {
@@ -129,8 +133,8 @@ func (r Records[T]) watchOnce(ctx context.Context, keys string, known map[string
 	return synced
 }
 
-// follow tells the last value of each key, nil if it is gone, then calls
-// synced, then goes on with changes.
+// follow tells the last value of each whole key, nil if it is gone, then calls
+// synced, then goes on with changes. Private keys are told too.
 func (r Records[T]) follow(ctx context.Context, keys string, tell func(key string, data []byte, revision uint64) error, synced func() error) error {
 	subject := "$KV." + r.bucket + "."
 	pending := uint64(0)
@@ -146,16 +150,14 @@ func (r Records[T]) follow(ctx context.Context, keys string, tell func(key strin
 		}
 	}
 	err := r.b.follow(ctx, "KV_"+r.bucket, from, begun, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if key := strings.TrimPrefix(m.Subject(), subject); !r.private(key) {
-			data := m.Data()
-			if gone(m.Headers()) {
-				data = nil
-			} else if data == nil {
-				data = []byte{}
-			}
-			if err := tell(strings.TrimPrefix(key, r.prefix), data, meta.Sequence.Stream); err != nil {
-				return err
-			}
+		data := m.Data()
+		if gone(m.Headers()) {
+			data = nil
+		} else if data == nil {
+			data = []byte{}
+		}
+		if err := tell(strings.TrimPrefix(m.Subject(), subject), data, meta.Sequence.Stream); err != nil {
+			return err
 		}
 		if pending > 0 {
 			if pending--; pending == 0 {
