@@ -660,3 +660,41 @@ func TestMissingReference(t *testing.T) {
 		t.Errorf("after the key picture %d frames, needs %d", got, v.NeedKeyFrame())
 	}
 }
+
+// FuzzSelect gives a selector frames of any descriptor in any order.
+func FuzzSelect(f *testing.F) {
+	f.Add([]byte{0x80, 1, 0, 1, 0x81, 3, 2, 9}, uint8(2))
+	f.Fuzz(func(t *testing.T, b []byte, limit uint8) {
+		e := newEncoder(modes[int(limit)%len(modes)], uint16(limit)<<8)
+		v := newViewer()
+		v.SetMax(Layer{int8(limit & 3), int8(limit >> 2 & 3)})
+		queue := e.next(true)
+		for ; len(b) >= 4; b = b[4:] {
+			if len(queue) == 0 {
+				queue = e.next(b[0]&1 != 0)
+			}
+			d := queue[0]
+			queue = queue[1:]
+			d.FrameNumber += uint16(int8(b[1]))
+			d.Active = uint32(b[2]) | uint32(b[3])<<8
+			d.Frame.FrameDiffs[0] ^= uint16(b[3] & 7)
+			frame := frameOf(d, b[0]&2 == 0, b[0]&4 == 0)
+			frame.Continues = b[0]&8 != 0
+			switch {
+			case b[0]&0x30 == 0x30:
+				v.Late(frame)
+			case b[0]&0x30 == 0x20:
+				frame.Unit.Descriptor = nil
+				v.Select(frame)
+			default:
+				v.Select(frame)
+			}
+			v.EndsPicture(frame)
+			v.ActiveTargets(d)
+			now, wanted := v.Layers()
+			if now.Spatial > 7 || wanted.Temporal > 7 || v.NeedKeyFrame() > 0 {
+				t.Fatalf("on %v, wants %v, needs %d", now, wanted, v.NeedKeyFrame())
+			}
+		}
+	})
+}

@@ -208,3 +208,29 @@ func TestMungerDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestMungerSkip(t *testing.T) {
+	m := NewMunger(10)
+	m.Switch(1, 100, 0, 0)
+	m.Map(1, 100, 0)
+	m.Drop(1, 101, 0)
+	m.Skip(1, 105) // 102 to 104 never came, and are left out as 101 and 105 are
+	m.Drop(1, 105, 0)
+	if sn, _, ok := m.Map(1, 106, 0); !ok || sn != 11 {
+		t.Errorf("number %d, %v; want 11", sn, ok)
+	}
+	for seq := int64(101); seq <= 105; seq++ {
+		if sn, _, ok := m.Late(1, seq, 0); ok {
+			t.Errorf("packet %d has room at %d", seq, sn)
+		}
+	}
+	m.Skip(2, 200) // another source
+	m.Skip(1, 107) // nothing is missing
+	m.Skip(1, 90)  // long past
+	if sn, _, ok := m.Map(1, 108, 0); !ok || sn != 13 {
+		t.Errorf("number %d, %v; want 13", sn, ok)
+	}
+	if sn, _, ok := m.Late(1, 107, 0); !ok || sn != 12 {
+		t.Errorf("room at %d, %v; want 12", sn, ok)
+	}
+}

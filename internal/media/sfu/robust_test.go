@@ -15,6 +15,16 @@ func FuzzPush(f *testing.F) {
 	f.Add(uint8(0), append([]byte{0}, key(0, 1, 1000, 1).parse(f).Raw...))
 	f.Add(uint8(1), append([]byte{0x10}, delta(1, 1, 1000, 1).parse(f).Raw...))
 	f.Add(uint8(6), append([]byte{0}, pkt{ssrc: 1, pt: 63, payload: []byte{0x80 | 111, 0, 4, 1, 111, 9, 0xf8}}.parse(f).Raw...))
+	for which, name := range map[uint8]string{3: "chrome_av1_L3T3_KEY", 2: "chrome_vp9_L3T3_KEY", 0: "chrome_vp8_L1T3"} {
+		rec := load(f, name, vp8Codec)
+		var stream []byte // as read below: control and length before each packet
+		for i := 0; len(stream) < 2000; i++ {
+			if raw := rec.packet(f, i).Raw; len(raw) < 256 {
+				stream = append(append(stream, 0x80|uint8(i%3)<<4, uint8(len(raw))), raw...)
+			}
+		}
+		f.Add(which, stream)
+	}
 	codecs := []string{"video/VP8", "video/H264", "video/VP9", "video/AV1", "video/H265", "video/none", "audio/red", "audio/opus"}
 	ids := rtp.ExtensionIDs{AbsSendTime: 1, AbsCaptureTime: 2, AudioLevel: 3, DependencyDescriptor: 4, VideoOrientation: 5, PlayoutDelay: 6}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {

@@ -682,3 +682,76 @@ func checkScalable(t *rapid.T, packets []rtp.Packet, lost int) {
 		t.Fatalf("%d holes with %d packets lost", holes, lost)
 	}
 }
+
+// TestScalableAllocs: nothing is allocated per packet, whatever layers viewers are
+// on, also when descriptors are rewritten and packets sent again.
+func TestScalableAllocs(t *testing.T) {
+	for name, c := range map[string]Codec{"chrome_av1_L3T3_KEY": av1Codec, "chrome_vp9_L3T3_KEY": vp9Codec} {
+		rec := load(t, name, c)
+		r := NewReceiver(ReceiverParams{Kind: Video, Codec: c, Layers: 1, Extensions: withDD})
+		var tracks []*DownTrack
+		for i := range 12 {
+			d := NewDownTrack(DownTrackParams{SSRC: uint32(2*i + 10), RTXSSRC: uint32(2*i + 11), Codec: c, Extensions: withDD, Writer: new(discard)})
+			d.SetMaxLayer(i%3, i/4)
+			r.AddDownTrack(d)
+			tracks = append(tracks, d)
+		}
+		raw := make([]byte, 0, 2000)
+		var p rtp.Packet
+		i := 0
+		push := func() { // packet() allocates, so the recording is played from copies
+			k := &rec.packets[i%len(rec.packets)]
+			round := i / len(rec.packets)
+			h := rtp.Header{PayloadType: c.PayloadType, Marker: k.marker, SSRC: 1, SequenceNumber: uint16(i), Timestamp: k.ts + uint32(round)*rec.ticks}
+			dd := k.dd
+			if dd != nil {
+				binary.BigEndian.PutUint16(dd[1:], frameNumber(dd)+min(1, uint16(round))*rec.frames)
+			}
+			raw = append(rtp.AppendHeader(raw[:0], h, rtp.Extension{ID: ddID, Data: dd}), k.payload...)
+			if i++; len(k.payload) == 0 {
+				return
+			}
+			if err := p.Unmarshal(raw); err != nil {
+				t.Fatal(err)
+			}
+			r.Push(0, &p, at0.Add(time.Duration(i)*7*time.Millisecond))
+		}
+		for range 10 * len(rec.packets) { // rings grow to their size
+			push()
+		}
+		if n := testing.AllocsPerRun(3*len(rec.packets), push); n != 0 {
+			t.Errorf("%s: %v allocations a packet", name, n)
+		}
+		for i, d := range tracks {
+			if st := d.Stats(); st.Packets == 0 || st.Spatial != i%3 {
+				t.Errorf("%s: viewer %d is on layer %d with %d packets", name, i, st.Spatial, st.Packets)
+			}
+		}
+	}
+}
+
+func BenchmarkForwardScalable(b *testing.B) {
+	rec := load(b, "chrome_av1_L3T3_KEY", av1Codec)
+	for _, viewers := range []int{1, 100} {
+		b.Run(fmt.Sprintf("viewers=%d", viewers), func(b *testing.B) {
+			r := NewReceiver(ReceiverParams{Kind: Video, Codec: av1Codec, Layers: 1, Extensions: withDD})
+			for i := range viewers {
+				d := NewDownTrack(DownTrackParams{SSRC: uint32(i + 10), Codec: av1Codec, Extensions: withDD, Writer: new(discard)})
+				d.SetMaxLayer(i%3, 2)
+				r.AddDownTrack(d)
+			}
+			packets := make([]*rtp.Packet, 20*len(rec.packets))
+			for i := range packets {
+				packets[i] = rec.packet(b, i)
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				p := packets[i%len(packets)]
+				binary.BigEndian.PutUint16(p.Raw[2:], uint16(i))
+				p.SequenceNumber = uint16(i)
+				r.Push(0, p, at0)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*viewers), "ns/viewer-packet")
+		})
+	}
+}
