@@ -103,7 +103,7 @@ type Conn struct {
 	iceMu      sync.Mutex // pairs, credentials and the start of the session
 	gone       bool
 	standby    bool // no DTLS of its own: waits for Resume
-	unselected bool // use no address before a nomination
+	unselected bool // use no address before the client does
 	creds      []*credential
 	generation uint32
 	pairs      []*pair
@@ -181,8 +181,8 @@ func (h *Host) NewConn(p Params) (*Conn, error) {
 
 // Prepare makes a connection that answers ICE and holds what arrives (up to a
 // bound) but does no DTLS of its own: [Conn.Resume] gives it the state of the
-// node it takes over from. It is Connecting when the client nominates it,
-// which is the moment for that node to export.
+// node it takes over from. It is Connecting when the client nominates it or sends
+// anything but checks, which is the moment for that node to export.
 func (h *Host) Prepare(p Params) (*Conn, error) {
 	c, err := h.newConn(p, true, randomICE(ufragLength), randomICE(pwdLength))
 	if err != nil {
@@ -270,6 +270,9 @@ func sameFingerprints(a, b []Fingerprint) bool {
 
 // handlePacket takes one packet from an address whose check was valid.
 func (c *Conn) handlePacket(kind packetKind, b []byte, p *pair, at time.Time) {
+	if c.selected.Load() == nil {
+		c.selectPair(p)
+	}
 	if kind == packetDTLS {
 		c.records.push(b)
 		c.startSession()
@@ -282,6 +285,19 @@ func (c *Conn) handlePacket(kind packetKind, b []byte, p *pair, at time.Time) {
 		return
 	}
 	c.receive(kind, b, p, at)
+}
+
+// selectPair takes a packet of a prepared connection for the nomination of its
+// pair: a client sends only where it has selected, and libwebrtc tells a lite agent
+// so with its next check, some 50 ms later.
+func (c *Conn) selectPair(p *pair) {
+	c.iceMu.Lock()
+	if !c.gone && c.selected.Load() == nil {
+		c.selected.Store(p)
+	}
+	c.iceMu.Unlock()
+	c.startSession()
+	c.refreshState()
 }
 
 // hold keeps a packet until the keys are there. The caller holds recvMu.

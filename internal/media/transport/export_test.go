@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -112,6 +113,39 @@ func TestExportResume(t *testing.T) {
 	eventually(t, "the new host hears that the client closes", func() bool { return fresh.State() == StateClosed })
 	if fresh.Err() != ErrRemoteClosed {
 		t.Errorf("Err = %v, want ErrRemoteClosed", fresh.Err())
+	}
+}
+
+// TestPreparedIsSelectedByMedia: a check alone does not make a prepared connection
+// the client's, but what the client sends there does, before it nominates.
+func TestPreparedIsSelectedByMedia(t *testing.T) {
+	h := testHost(t, testCertificate(t), nil)
+	c, err := h.Prepare(Params{Handler: newRecorder()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRawClient(t)
+	r.server = h.Candidates()[0].Address
+	ufrag, pwd := c.LocalCredentials()
+	if _, err := r.WriteTo(request(t, ufrag, pwd), nil); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, maxDatagram)
+	if err := r.SetReadDeadline(time.Now().Add(testDeadline)); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := r.UDPConn.ReadFrom(answer); err != nil || classify(answer[:n]) != packetSTUN {
+		t.Fatalf("answer to a check: %v", err)
+	}
+	if c.State() != StateNew {
+		t.Fatalf("%v after a check", c.State())
+	}
+	if _, err := r.WriteTo(append([]byte{0x80, 96}, make([]byte, 30)...), nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the client's choice is known", func() bool { return c.State() == StateConnecting })
+	if _, remote, _, ok := c.SelectedPair(); !ok || remote.Port() != netip.MustParseAddrPort(r.LocalAddr().String()).Port() {
+		t.Errorf("selected %v", remote)
 	}
 }
 
