@@ -21,7 +21,7 @@ const cases = [
   { scenario: 'resume-reconnect', kind: 'rejoined', most: 10_000 },
   { scenario: 'full-reconnect', kind: 'rejoined', most: 10_000 },
   { scenario: 'node-failure', kind: 'rejoined', most: 10_000 },
-  { scenario: 'migration', kind: 'rejoined', most: 10_000 },
+  { scenario: 'migration', kind: 'resumed', most: 1000 },
   { scenario: 'force-tcp', kind: 'rejoined', most: 10_000, protocol: 'tcp' },
 ];
 
