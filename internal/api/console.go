@@ -12,12 +12,13 @@ import (
 
 	"github.com/concertina-rtc/concertina/internal/auth"
 	"github.com/concertina-rtc/concertina/internal/room"
+	"github.com/concertina-rtc/concertina/internal/room/view"
 )
 
 // Snapshot is what a node sees at one instant (console/API.md).
 type Snapshot struct {
 	Node  NodeView    `json:"node"`
-	Rooms []room.View `json:"rooms"`
+	Rooms []view.Room `json:"rooms"`
 }
 
 // NodeView is the process that answers. CPU is a share of all CPUs, 0 to 1.
@@ -100,7 +101,7 @@ func (c *Console) room(w http.ResponseWriter, r *http.Request) {
 
 // snapshot gathers all rooms; the one named with everybody in it.
 func (c *Console) snapshot(ctx context.Context, detailed string) Snapshot {
-	s := Snapshot{Node: c.Node(), Rooms: []room.View{}}
+	s := Snapshot{Node: c.Node(), Rooms: []view.Room{}}
 	for _, r := range c.Rooms.Rooms() {
 		v, err := r.View(ctx, r.Name() == detailed)
 		if err != nil {
@@ -108,8 +109,8 @@ func (c *Console) snapshot(ctx context.Context, detailed string) Snapshot {
 		}
 		s.Node.Rooms++
 		s.Node.Participants += v.NumParticipants
-		s.Node.TracksIn += v.TracksIn()
-		s.Node.TracksOut += v.TracksOut()
+		s.Node.TracksIn += v.TracksIn
+		s.Node.TracksOut += v.TracksOut
 		s.Rooms = append(s.Rooms, v)
 	}
 	return s

@@ -6,6 +6,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
+	"github.com/concertina-rtc/concertina/internal/room/measure"
 )
 
 // Config holds what a node allows in its rooms. Zero limits mean no limit.
@@ -28,7 +29,7 @@ type Config struct {
 	MaxSubscribedVideo  int
 	MaxDataMessage      int // bytes of one data packet
 	PLIThrottle         [3]time.Duration
-	Levels              LevelConfig
+	Levels              measure.Levels
 	JoinTimeout         time.Duration // from join to media
 	MediaGrace          time.Duration // from losing media to removal, unless resumed
 	SignalGrace         time.Duration // from losing signalling to removal while media lives
@@ -37,14 +38,6 @@ type Config struct {
 	PingTimeout         time.Duration
 	ReliableCacheTTL    time.Duration // how long reliable packets are kept for joiners
 	SubscriberQueueSize int           // data packets buffered for one slow subscriber
-}
-
-// LevelConfig is LiveKit's definition of an active speaker (audio.* keys).
-type LevelConfig struct {
-	Active    uint8         // dBov below zero; quieter packets do not count
-	Percent   uint8         // share of the window that must be active
-	Interval  time.Duration // window, and how often clients are told
-	Smoothing uint32        // windows in the moving average; 0 = none
 }
 
 // DefaultConfig returns LiveKit's defaults.
@@ -61,7 +54,7 @@ func DefaultConfig() Config {
 		MaxTracks:          100,
 		MaxDataMessage:     64 << 10,
 		PLIThrottle:        [3]time.Duration{500 * time.Millisecond, time.Second, time.Second},
-		Levels:             LevelConfig{Active: 35, Percent: 40, Interval: 400 * time.Millisecond, Smoothing: 2},
+		Levels:             measure.DefaultLevels(),
 		JoinTimeout:        time.Minute,
 		MediaGrace:         5 * time.Second,
 		SignalGrace:        60 * time.Second,

@@ -1,7 +1,6 @@
 package room
 
 import (
-	"bytes"
 	"slices"
 	"sync"
 	"time"
@@ -10,27 +9,26 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
+	"github.com/concertina-rtc/concertina/internal/room/data"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // onPacket takes one DataPacket from a client's data channel, stamps it with
 // its sender and passes it on. Payloads are opaque.
-func (p *Participant) onPacket(kind livekit.DataPacket_Kind, data []byte) {
+func (p *Participant) onPacket(kind livekit.DataPacket_Kind, raw []byte) {
 	r := p.room
 	if !p.canData.Load() {
 		r.totals.DataDropped.Add(1)
 		return
 	}
-	if limit := r.cfg.MaxDataMessage; limit > 0 && len(data) > limit {
+	if limit := r.cfg.MaxDataMessage; limit > 0 && len(raw) > limit {
 		r.totals.DataDropped.Add(1)
-		p.log.Warn("data packet too large", "bytes", len(data), "limit", limit)
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: &livekit.RequestResponse{
-			Reason:  livekit.RequestResponse_LIMIT_EXCEEDED,
-			Message: "data packet is larger than the limit of 64 kB (limit.max_data_message); send it as a byte stream",
-		}}})
+		p.log.Warn("data packet too large", "bytes", len(raw), "limit", limit)
+		p.send(reply.Refused(livekit.RequestResponse_LIMIT_EXCEEDED, "data packet is larger than the limit of 64 kB (limit.max_data_message); send it as a byte stream", nil))
 		return
 	}
 	dp := &livekit.DataPacket{}
-	if err := proto.Unmarshal(data, dp); err != nil {
+	if err := proto.Unmarshal(raw, dp); err != nil {
 		r.totals.BadMessages.Add(1)
 		p.log.Warn("data packet is not a protobuf", "error", err)
 		return
@@ -45,7 +43,7 @@ func (p *Participant) onPacket(kind livekit.DataPacket_Kind, data []byte) {
 		return
 	}
 	r.totals.DataPackets.Add(1)
-	r.totals.DataBytes.Add(int64(len(data)))
+	r.totals.DataBytes.Add(int64(len(raw)))
 	r.forwardData(p, dp, kind)
 }
 
@@ -94,7 +92,7 @@ func (p *Participant) stamp(dp *livekit.DataPacket, kind livekit.DataPacket_Kind
 // forwardData sends dp to everybody it is for, except its sender. from is nil
 // when the server sends. It runs on the sender's goroutine, hence in order.
 func (r *Room) forwardData(from *Participant, dp *livekit.DataPacket, kind livekit.DataPacket_Kind) {
-	data, err := proto.Marshal(dp)
+	raw, err := proto.Marshal(dp)
 	if err != nil {
 		r.log.Error("marshal data packet", "error", err)
 		return
@@ -104,104 +102,85 @@ func (r *Room) forwardData(from *Participant, dp *livekit.DataPacket, kind livek
 	if kind == livekit.DataPacket_RELIABLE {
 		ch = peer.Reliable
 		if dp.Sequence > 0 && from != nil {
-			r.reliable.add(from.sid, dp, data, sids)
+			r.reliable.add(from.sid, dp, raw, sids)
 		}
 	}
 	for _, q := range *r.roster.Load() {
-		if q != from && isFor(q, dp.DestinationIdentities, sids) {
-			q.sendData(ch, data)
+		if q != from && data.For(dp.DestinationIdentities, sids, q.identity, q.sid) {
+			q.sendData(ch, raw)
 		}
 	}
 }
 
-func isFor(q *Participant, identities, sids []string) bool {
-	if len(identities) == 0 && len(sids) == 0 {
-		return true
-	}
-	return slices.Contains(identities, q.identity) || slices.Contains(sids, q.sid)
-}
-
-func (p *Participant) sendData(ch peer.Channel, data []byte) {
-	if err := p.down.Send(ch, data); err != nil {
+func (p *Participant) sendData(ch peer.Channel, raw []byte) {
+	if err := p.down.Send(ch, raw); err != nil {
 		p.room.totals.DataDropped.Add(1)
 		p.log.Debug("data packet not delivered", "error", err)
 	}
 }
 
-// reliableCache keeps recent reliable packets, for participants whose channel
-// was not up yet or was down for a moment.
+// reliableCache is the room's [data.Cache], shared by all data goroutines.
 type reliableCache struct {
-	ttl   time.Duration
-	limit int // bytes
-
-	mu    sync.Mutex
-	items []cachedPacket // oldest first
-	bytes int
-}
-
-type cachedPacket struct {
-	at         time.Time
-	sender     string // sid
-	seq        uint32
-	identities []string
-	sids       []string
-	data       []byte
+	mu sync.Mutex
+	c  *data.Cache
 }
 
 func newReliableCache(ttl time.Duration, limit int) *reliableCache {
-	return &reliableCache{ttl: ttl, limit: limit}
+	return &reliableCache{c: data.NewCache(ttl, limit)}
 }
 
-func (c *reliableCache) add(sender string, dp *livekit.DataPacket, data []byte, sids []string) {
-	now := time.Now()
+func (c *reliableCache) add(sender string, dp *livekit.DataPacket, raw []byte, sids []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.items = append(c.items, cachedPacket{now, sender, dp.Sequence, dp.DestinationIdentities, sids, data})
-	c.bytes += len(data)
-	n := 0
-	for n < len(c.items) && (c.bytes > c.limit || now.Sub(c.items[n].at) > c.ttl) {
-		c.bytes -= len(c.items[n].data)
-		n++
-	}
-	c.items = slices.Delete(c.items, 0, n)
+	c.c.Add(data.Packet{
+		At: time.Now(), Sender: sender, Sequence: dp.Sequence,
+		Identities: dp.DestinationIdentities, SIDs: sids, Data: raw,
+	})
 }
 
-// replay sends p what it missed: packets since a time for a joiner, or those
-// above the sequence it has seen from each sender for a resumed client.
-// Clients drop repeated sequences.
-func (c *reliableCache) replay(p *Participant, since time.Time, seen map[string]uint32) {
+// expire frees what is too old to be asked for.
+func (c *reliableCache) expire(now time.Time) {
 	c.mu.Lock()
-	items := slices.Clone(c.items)
-	c.mu.Unlock()
-	for _, it := range items {
-		last, known := seen[it.sender]
-		switch {
-		case it.sender == p.sid, !isFor(p, it.identities, it.sids):
-		case seen != nil && known && it.seq > last, seen == nil && !it.at.Before(since):
-			p.sendData(peer.Reliable, it.data)
-		}
+	defer c.mu.Unlock()
+	c.c.Expire(now)
+}
+
+// since returns what a newcomer has missed while its channel was not up.
+func (c *reliableCache) since(p *Participant, at time.Time) [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.c.Since(p.identity, p.sid, at)
+}
+
+// after returns what a resumed client has missed; see [data.Cache.After].
+func (c *reliableCache) after(p *Participant, seen map[string]uint32) [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.c.After(p.identity, p.sid, seen)
+}
+
+// newest returns the last packets for p; see [data.Cache.Newest].
+func (c *reliableCache) newest(p *Participant, size uint64) [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.c.Newest(p.identity, p.sid, size)
+}
+
+// replay sends p again what it missed. Clients drop repeated sequences.
+func (p *Participant) replay(packets [][]byte) {
+	for _, raw := range packets {
+		p.sendData(peer.Reliable, raw)
 	}
 }
 
-// nonceCache remembers the nonces of the last user packets.
+// nonceCache is [data.Nonces] for all data goroutines.
 type nonceCache struct {
-	mu   sync.Mutex
-	ring [64][]byte
-	next int
+	mu sync.Mutex
+	n  data.Nonces
 }
 
 func (c *nonceCache) seen(nonce []byte) bool {
-	if len(nonce) == 0 {
-		return false
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, n := range c.ring {
-		if bytes.Equal(n, nonce) {
-			return true
-		}
-	}
-	c.ring[c.next] = bytes.Clone(nonce)
-	c.next = (c.next + 1) % len(c.ring)
-	return false
+	return c.n.Seen(nonce)
 }

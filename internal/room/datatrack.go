@@ -4,11 +4,12 @@ import (
 	"maps"
 	"sync/atomic"
 
-	lkdatatrack "github.com/livekit/protocol/datatrack"
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
+	"github.com/concertina-rtc/concertina/internal/room/data"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // dataTrack is a published data track. info and publisher never change; viewers
@@ -38,10 +39,7 @@ const (
 // publishDataTrack handles PublishDataTrackRequest. Actor.
 func (r *Room) publishDataTrack(p *Participant, req *livekit.PublishDataTrackRequest) {
 	refuse := func(reason livekit.RequestResponse_Reason, msg string) {
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: &livekit.RequestResponse{
-			Reason: reason, Message: msg,
-			Request: &livekit.RequestResponse_PublishDataTrack{PublishDataTrack: proto.Clone(req).(*livekit.PublishDataTrackRequest)},
-		}}})
+		p.send(reply.Refused(reason, msg, req))
 	}
 	switch {
 	case !p.permission.CanPublishData:
@@ -74,9 +72,7 @@ func (r *Room) publishDataTrack(p *Participant, req *livekit.PublishDataTrackReq
 	p.dataPubs[uint16(req.PubHandle)] = d
 	p.publishDataHandles()
 	p.isPublisher = true
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_PublishDataTrackResponse{
-		PublishDataTrackResponse: &livekit.PublishDataTrackResponse{Info: d.proto()},
-	}})
+	p.send(reply.DataTrackPublished(d.proto()))
 	r.broadcastParticipant(p, true)
 	for _, q := range r.participants {
 		if q != p && q.autoSubscribeData {
@@ -96,16 +92,11 @@ func (p *Participant) publishDataHandles() {
 func (r *Room) unpublishDataTrack(p *Participant, req *livekit.UnpublishDataTrackRequest) {
 	d := p.dataPubs[uint16(min(req.PubHandle, maxHandle))]
 	if d == nil {
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: &livekit.RequestResponse{
-			Reason:  livekit.RequestResponse_NOT_FOUND,
-			Request: &livekit.RequestResponse_UnpublishDataTrack{UnpublishDataTrack: proto.Clone(req).(*livekit.UnpublishDataTrackRequest)},
-		}}})
+		p.send(reply.Refused(livekit.RequestResponse_NOT_FOUND, "no data track is published with this handle", req))
 		return
 	}
 	r.dropDataTrack(d)
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_UnpublishDataTrackResponse{
-		UnpublishDataTrackResponse: &livekit.UnpublishDataTrackResponse{Info: d.proto()},
-	}})
+	p.send(reply.DataTrackUnpublished(d.proto()))
 	r.broadcastParticipant(p, true)
 }
 
@@ -204,40 +195,35 @@ func (r *Room) sendDataHandles(p *Participant) {
 			}
 		}
 	}
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_DataTrackSubscriberHandles{
-		DataTrackSubscriberHandles: &livekit.DataTrackSubscriberHandles{SubHandles: handles},
-	}})
+	p.send(reply.DataHandles(handles))
 }
 
 // onDataTrackPacket forwards one data track packet: the publisher's handle
 // becomes the viewer's, and the packet names its publisher.
-func (p *Participant) onDataTrackPacket(data []byte) {
+func (p *Participant) onDataTrackPacket(raw []byte) {
 	handles := p.dataHandles.Load()
 	if handles == nil || !p.canData.Load() {
 		return
 	}
-	var pkt lkdatatrack.Packet
-	if err := pkt.Unmarshal(data); err != nil {
+	handle, err := data.Handle(raw)
+	if err != nil {
 		p.room.totals.BadMessages.Add(1)
 		return
 	}
-	d := (*handles)[pkt.Handle]
+	d := (*handles)[handle]
 	if d == nil {
 		return
 	}
-	sender, err := lkdatatrack.NewExtensionParticipantSid(livekit.ParticipantID(p.sid))
+	out, err := data.Forward(make([]byte, 0, len(raw)+forwardRoom), raw, p.sid)
 	if err != nil {
+		p.room.totals.BadMessages.Add(1)
 		return
 	}
-	ext, err := sender.Marshal()
-	if err != nil {
-		return
-	}
-	pkt.AddExtension(ext)
 	for q, h := range *d.viewers.Load() {
-		pkt.Handle = h
-		if out, err := pkt.Marshal(); err == nil {
-			q.sendData(peer.DataTrack, out)
-		}
+		data.SetHandle(out, h) // Send copies
+		q.sendData(peer.DataTrack, out)
 	}
 }
+
+// forwardRoom is what naming the publisher adds to a packet at most.
+const forwardRoom = 24

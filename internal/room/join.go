@@ -11,6 +11,7 @@ import (
 	"github.com/concertina-rtc/concertina/internal/auth"
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/media/transport"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // protocolVersion is the signalling protocol this server speaks. It stays
@@ -66,7 +67,7 @@ func (r *Room) join(j Join) (*Session, error) {
 	p.setProtocol(r.cfg.Protocol)
 	r.recallProtocol(p, p.joinedAt)
 	p.sink.Store(&sinkRef{j.Sink})
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Join{Join: r.joinResponse(p)}})
+	p.send(reply.Join(r.joinResponse(p)))
 	r.participants[p.identity] = p
 	r.everJoined = true
 	r.publishRoster()
@@ -241,16 +242,12 @@ func (e *peerEvents) OnTrackEnded(mid string) {
 
 // OnOffer implements peer.Handler.
 func (e *peerEvents) OnOffer(sdp string, id uint32, mids map[string]string) {
-	e.p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Offer{
-		Offer: &livekit.SessionDescription{Type: "offer", Sdp: sdp, Id: id, MidToTrackId: mids},
-	}})
+	e.p.send(reply.Offer(sdp, id, mids))
 }
 
 // OnMediaSections implements peer.Handler.
 func (e *peerEvents) OnMediaSections(audios, videos int) {
-	e.p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_MediaSectionsRequirement{
-		MediaSectionsRequirement: &livekit.MediaSectionsRequirement{NumAudios: uint32(audios), NumVideos: uint32(videos)},
-	}})
+	e.p.send(reply.MediaSections(audios, videos))
 }
 
 // OnMessage implements peer.Handler.
@@ -296,7 +293,7 @@ func (p *Participant) connectionState(down bool, s transport.State) {
 			*lost = time.Now()
 		}
 		if p.supportsLeaveAction() {
-			p.send(leave(livekit.DisconnectReason_CONNECTION_TIMEOUT, livekit.LeaveRequest_RESUME))
+			p.send(reply.Leave(livekit.DisconnectReason_CONNECTION_TIMEOUT, livekit.LeaveRequest_RESUME))
 		}
 		if sink := p.sink.Swap(nil); sink != nil {
 			sink.Close("media connection failed")
@@ -326,7 +323,7 @@ func (p *Participant) activate() {
 	}
 	r.broadcastParticipant(p, true)
 	if first {
-		r.reliable.replay(p, p.joinedAt, nil)
+		p.replay(r.reliable.since(p, p.joinedAt))
 	}
 }
 

@@ -41,11 +41,3 @@ type Sink interface {
 	Send(m *Message) error
 	Close(reason string)
 }
-
-func leave(reason livekit.DisconnectReason, action livekit.LeaveRequest_Action) *livekit.SignalResponse {
-	return &livekit.SignalResponse{Message: &livekit.SignalResponse_Leave{Leave: &livekit.LeaveRequest{
-		CanReconnect: action != livekit.LeaveRequest_DISCONNECT,
-		Reason:       reason,
-		Action:       action,
-	}}}
-}

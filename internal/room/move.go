@@ -2,13 +2,13 @@ package room
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/media/transport"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // A move by hand-over: the client is told to resume, its ICE restart is answered
@@ -85,7 +85,7 @@ func (r *Room) beginMove(p *Participant, spare *transport.Host, err error) {
 		return
 	}
 	p.log.Info("participant is moving")
-	p.send(leave(livekit.DisconnectReason_MIGRATION, livekit.LeaveRequest_RESUME))
+	p.send(reply.Leave(livekit.DisconnectReason_MIGRATION, livekit.LeaveRequest_RESUME))
 	if s := p.sink.Swap(nil); s != nil {
 		s.Close("moving")
 	}
@@ -124,21 +124,4 @@ func (r *Room) handedOver(p *Participant, m *handOver, err error) {
 func (r *Room) giveUpMove(p *Participant, why error) {
 	p.log.Warn("participant is not moved, it has to reconnect", "error", why)
 	r.remove(p, livekit.DisconnectReason_MIGRATION, livekit.LeaveRequest_RECONNECT, true)
-}
-
-// newest returns the last packets for p, oldest first, of so many bytes together
-// or a little more, or all there are.
-func (c *reliableCache) newest(p *Participant, bytes uint64) (out [][]byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := len(c.items) - 1; i >= 0 && bytes > 0; i-- {
-		it := &c.items[i]
-		if it.sender == p.sid || !isFor(p, it.identities, it.sids) {
-			continue
-		}
-		out = append(out, it.data)
-		bytes -= min(bytes, uint64(len(it.data)))
-	}
-	slices.Reverse(out)
-	return out
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/concertina-rtc/concertina/internal/auth"
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/media/transport"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // Participant is one client in a room on this node.
@@ -209,7 +210,7 @@ func (r *Room) remove(p *Participant, reason livekit.DisconnectReason, action li
 	p.state, p.reason = livekit.ParticipantInfo_DISCONNECTED, reason
 	r.broadcastParticipant(p, false)
 	if tell {
-		p.send(leave(reason, action))
+		p.send(reply.Leave(reason, action))
 	}
 	if s := p.sink.Swap(nil); s != nil {
 		s.Close(reason.String())
@@ -239,7 +240,7 @@ func (r *Room) refreshToken(p *Participant, now time.Time) {
 		p.log.Error("refresh token", "error", err)
 		return
 	}
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RefreshToken{RefreshToken: token}})
+	p.send(reply.RefreshToken(token))
 }
 
 // TokenRequest is what a refreshed token says: the claims of the first one,

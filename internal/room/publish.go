@@ -1,6 +1,7 @@
 package room
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/media/sfu"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
+	"github.com/concertina-rtc/concertina/internal/room/track"
 )
 
 // Publication is a published track. Actor owned.
@@ -51,10 +54,7 @@ func (pub *Publication) receiver(mime string) *sfu.Receiver {
 func (r *Room) addTrack(p *Participant, req *livekit.AddTrackRequest) {
 	if reason, msg := r.mayPublish(p, req); reason != livekit.RequestResponse_OK {
 		p.log.Warn("track refused", "cid", req.Cid, "source", req.Source.String(), "why", msg)
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: &livekit.RequestResponse{
-			Reason: reason, Message: msg,
-			Request: &livekit.RequestResponse_AddTrack{AddTrack: proto.Clone(req).(*livekit.AddTrackRequest)},
-		}}})
+		p.send(reply.Refused(reason, msg, req))
 		return
 	}
 	if req.Sid != "" {
@@ -62,16 +62,16 @@ func (r *Room) addTrack(p *Participant, req *livekit.AddTrackRequest) {
 		return
 	}
 	if pt := p.pendingByCID(req.Cid); pt != nil { // asked again
-		p.sendTrackPublished(req.Cid, pt.info)
+		p.send(reply.TrackPublished(req.Cid, pt.info))
 		return
 	}
-	pt := &pendingTrack{info: newTrackInfo(req), cids: []string{req.Cid}}
+	pt := &pendingTrack{info: track.New(req, newSID(track.SIDPrefix(req))), cids: []string{req.Cid}}
 	for i, c := range req.SimulcastCodecs {
 		if c.Cid != "" && !slices.Contains(pt.cids, c.Cid) {
 			pt.cids = append(pt.cids, c.Cid)
 		}
-		if cid := codecCID(req, i); cid != "" && c.Codec != "" {
-			p.preferCodec(cid, mimeOf(req.Type, c.Codec))
+		if cid := track.CodecCID(req, i); cid != "" && c.Codec != "" {
+			p.preferCodec(cid, track.MIME(req.Type, c.Codec))
 		}
 	}
 	if req.Type == livekit.TrackType_AUDIO {
@@ -84,7 +84,7 @@ func (r *Room) addTrack(p *Participant, req *livekit.AddTrackRequest) {
 		}
 	}
 	p.pending = append(p.pending, pt)
-	p.sendTrackPublished(req.Cid, pt.info)
+	p.send(reply.TrackPublished(req.Cid, pt.info))
 	r.adoptOrphans(p)
 }
 
@@ -109,139 +109,31 @@ func (r *Room) addCodec(p *Participant, req *livekit.AddTrackRequest) {
 	pub := r.tracks[req.Sid]
 	if pub == nil || pub.publisher != p {
 		p.log.Warn("codec for a track that is not published", "track", req.Sid)
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: &livekit.RequestResponse{
-			Reason: livekit.RequestResponse_NOT_FOUND, Message: "track " + req.Sid + " is not published",
-			Request: &livekit.RequestResponse_AddTrack{AddTrack: proto.Clone(req).(*livekit.AddTrackRequest)},
-		}}})
+		p.send(reply.Refused(livekit.RequestResponse_NOT_FOUND, "track "+req.Sid+" is not published", req))
 		return
 	}
 	pt := &pendingTrack{info: pub.info, into: pub, cids: []string{req.Cid}}
 	for _, c := range req.SimulcastCodecs {
-		mime := mimeOf(req.Type, c.Codec)
-		cid := firstOf(c.Cid, req.Cid)
+		mime := track.MIME(req.Type, c.Codec)
+		cid := cmp.Or(c.Cid, req.Cid)
 		if !slices.Contains(pt.cids, cid) {
 			pt.cids = append(pt.cids, cid)
 		}
 		p.preferCodec(cid, mime)
-		if i := codecIndex(pub.info, mime); i < 0 {
+		if i := track.CodecIndex(pub.info, mime); i < 0 {
 			pub.info.Codecs = append(pub.info.Codecs, &livekit.SimulcastCodecInfo{
-				MimeType: mime, Cid: cid, Layers: lowestFirst(c.Layers), VideoLayerMode: c.VideoLayerMode,
+				MimeType: mime, Cid: cid, Layers: track.LowestFirst(c.Layers), VideoLayerMode: c.VideoLayerMode,
 			})
 		} else {
 			pub.info.Codecs[i].Cid = cid
 			if len(c.Layers) > 0 {
-				pub.info.Codecs[i].Layers = lowestFirst(c.Layers)
+				pub.info.Codecs[i].Layers = track.LowestFirst(c.Layers)
 			}
 		}
 	}
 	p.pending = append(p.pending, pt)
-	p.sendTrackPublished(req.Cid, pub.info)
+	p.send(reply.TrackPublished(req.Cid, pub.info))
 	r.adoptOrphans(p)
-}
-
-func newTrackInfo(req *livekit.AddTrackRequest) *livekit.TrackInfo {
-	info := &livekit.TrackInfo{
-		Sid: newSID(trackPrefix(req)), Type: req.Type, Name: req.Name, Muted: req.Muted,
-		Width: req.Width, Height: req.Height, Source: req.Source, Layers: lowestFirst(req.Layers),
-		DisableDtx: req.DisableDtx, DisableRed: req.DisableRed, Stereo: req.Stereo,
-		Encryption: req.Encryption, Stream: firstOf(req.Stream, streamOf(req.Source)),
-		BackupCodecPolicy: req.BackupCodecPolicy, AudioFeatures: slices.Clone(req.AudioFeatures),
-		PacketTrailerFeatures: req.PacketTrailerFeatures,
-		Simulcast:             len(req.Layers) > 1,
-	}
-	if req.Stereo && !slices.Contains(info.AudioFeatures, livekit.AudioTrackFeature_TF_STEREO) {
-		info.AudioFeatures = append(info.AudioFeatures, livekit.AudioTrackFeature_TF_STEREO)
-	}
-	if req.DisableDtx && !slices.Contains(info.AudioFeatures, livekit.AudioTrackFeature_TF_NO_DTX) {
-		info.AudioFeatures = append(info.AudioFeatures, livekit.AudioTrackFeature_TF_NO_DTX)
-	}
-	for i, c := range req.SimulcastCodecs {
-		layers := lowestFirst(c.Layers)
-		if len(layers) == 0 {
-			layers = lowestFirst(req.Layers)
-		}
-		info.Codecs = append(info.Codecs, &livekit.SimulcastCodecInfo{
-			MimeType: mimeOf(req.Type, c.Codec), Cid: codecCID(req, i), Layers: layers, VideoLayerMode: c.VideoLayerMode,
-		})
-	}
-	if len(info.Codecs) == 0 {
-		info.Codecs = []*livekit.SimulcastCodecInfo{{Cid: req.Cid, Layers: lowestFirst(req.Layers)}}
-	}
-	return info
-}
-
-// lowestFirst copies layers in the order of their quality, which is that of
-// simulcast and spatial layers. Clients list SVC layers from the top.
-func lowestFirst(layers []*livekit.VideoLayer) []*livekit.VideoLayer {
-	out := make([]*livekit.VideoLayer, 0, len(layers))
-	for _, l := range layers {
-		out = append(out, proto.Clone(l).(*livekit.VideoLayer))
-	}
-	slices.SortStableFunc(out, func(a, b *livekit.VideoLayer) int { return int(a.Quality) - int(b.Quality) })
-	for i, l := range out {
-		l.SpatialLayer = int32(i)
-	}
-	return out
-}
-
-// codecCID is the client's id of one codec of a request. The first codec may
-// leave it to the track's; a backup codec has none until it is published.
-func codecCID(req *livekit.AddTrackRequest, i int) string {
-	if cid := req.SimulcastCodecs[i].Cid; cid != "" || i > 0 {
-		return cid
-	}
-	return req.Cid
-}
-
-// trackPrefix tells kind and source in the sid, as LiveKit's do.
-func trackPrefix(req *livekit.AddTrackRequest) string {
-	kind := "V"
-	if req.Type == livekit.TrackType_AUDIO {
-		kind = "A"
-	}
-	source := map[livekit.TrackSource]string{
-		livekit.TrackSource_CAMERA: "C", livekit.TrackSource_MICROPHONE: "M",
-		livekit.TrackSource_SCREEN_SHARE: "S", livekit.TrackSource_SCREEN_SHARE_AUDIO: "s",
-	}[req.Source]
-	return "TR_" + kind + source
-}
-
-// streamOf groups what belongs together, so that clients keep it in sync.
-func streamOf(s livekit.TrackSource) string {
-	if s == livekit.TrackSource_SCREEN_SHARE || s == livekit.TrackSource_SCREEN_SHARE_AUDIO {
-		return "screen_share"
-	}
-	return "camera"
-}
-
-func mimeOf(t livekit.TrackType, codec string) string {
-	codec = strings.ToLower(codec)
-	if codec == "" || strings.Contains(codec, "/") {
-		return codec
-	}
-	if t == livekit.TrackType_AUDIO {
-		return "audio/" + codec
-	}
-	return "video/" + codec
-}
-
-func codecIndex(info *livekit.TrackInfo, mime string) int {
-	return slices.IndexFunc(info.Codecs, func(c *livekit.SimulcastCodecInfo) bool {
-		return strings.EqualFold(c.MimeType, mime)
-	})
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-func (p *Participant) sendTrackPublished(cid string, info *livekit.TrackInfo) {
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_TrackPublished{TrackPublished: &livekit.TrackPublishedResponse{
-		Cid: cid, Track: proto.Clone(info).(*livekit.TrackInfo),
-	}}})
 }
 
 func (p *Participant) pendingByCID(cid string) *pendingTrack {
@@ -350,7 +242,7 @@ func (pub *Publication) describe(u peer.Uplink, primary bool) {
 			info.Codecs[0].MimeType = u.Mime
 		}
 	}
-	i := codecIndex(info, u.Mime)
+	i := track.CodecIndex(info, u.Mime)
 	if i < 0 {
 		info.Codecs = append(info.Codecs, &livekit.SimulcastCodecInfo{MimeType: u.Mime, Layers: info.Layers})
 		i = len(info.Codecs) - 1

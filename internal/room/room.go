@@ -20,6 +20,8 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // Room is one room on this node.
@@ -178,16 +180,14 @@ func (r *Room) broadcast(m *livekit.SignalResponse, except *Participant) {
 }
 
 func (r *Room) broadcastRoom() {
-	r.broadcast(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{
-		RoomUpdate: &livekit.RoomUpdate{Room: r.proto()},
-	}}, nil)
+	r.broadcast(reply.Room(r.proto()), nil)
 }
 
 // broadcastParticipant tells everybody about p as it is now. A hidden
 // participant is told to itself only. Actor.
 func (r *Room) broadcastParticipant(p *Participant, toSelf bool) {
 	p.version++
-	msg := NewMessage(participantUpdate(p.proto()))
+	msg := NewMessage(reply.Participants(p.proto()))
 	for _, q := range r.participants {
 		if q == p && !toSelf || q != p && p.permission.Hidden {
 			continue
@@ -197,12 +197,6 @@ func (r *Room) broadcastParticipant(p *Participant, toSelf bool) {
 	if p.left && toSelf {
 		p.sendMessage(msg)
 	}
-}
-
-func participantUpdate(infos ...*livekit.ParticipantInfo) *livekit.SignalResponse {
-	return &livekit.SignalResponse{Message: &livekit.SignalResponse_Update{
-		Update: &livekit.ParticipantUpdate{Participants: infos},
-	}}
 }
 
 // publishRoster makes the present participants visible to the data path. Actor.

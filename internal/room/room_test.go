@@ -440,23 +440,3 @@ func TestSlowClient(t *testing.T) {
 	}
 	wait(t, c2, "cat", update("cat", func(*livekit.ParticipantInfo) bool { return true }))
 }
-
-func TestReliableCacheReplays(t *testing.T) {
-	c := newReliableCache(time.Minute, 100)
-	for seq := range uint32(4) {
-		c.add("PA_a", &livekit.DataPacket{Sequence: seq + 1}, make([]byte, 40), nil)
-	}
-	if len(c.items) != 2 || c.items[0].seq != 3 {
-		t.Errorf("kept %d packets from %d on; 100 bytes hold two", len(c.items), c.items[0].seq)
-	}
-}
-
-func TestNonceCache(t *testing.T) {
-	var c nonceCache
-	if c.seen(nil) || c.seen(nil) {
-		t.Error("packets without a nonce are never repeats")
-	}
-	if c.seen([]byte("a")) || !c.seen([]byte("a")) || c.seen([]byte("b")) {
-		t.Error("only the second of the same nonce is a repeat")
-	}
-}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // This file is what the server API does to rooms. Every method may be called
@@ -86,7 +88,7 @@ func (r *Room) MuteTrack(ctx context.Context, identity, sid string, muted bool) 
 			return ErrRemoteUnmute
 		}
 		if pub.info.Muted != muted {
-			p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Mute{Mute: &livekit.MuteTrackRequest{Sid: sid, Muted: muted}}})
+			p.send(reply.Mute(sid, muted))
 		}
 		r.setMuted(pub, muted)
 		info = pub.proto()
@@ -147,9 +149,7 @@ func (r *Room) applyPermission(p *Participant, perm *livekit.ParticipantPermissi
 			continue
 		}
 		r.unpublish(pub)
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_TrackUnpublished{
-			TrackUnpublished: &livekit.TrackUnpublishedResponse{TrackSid: pub.info.Sid},
-		}})
+		p.send(reply.TrackUnpublished(pub.info.Sid))
 	}
 	if could != perm.CanSubscribe {
 		r.enforceCanSubscribe(p)
@@ -167,7 +167,7 @@ func (r *Room) hiddenChanged(p *Participant) {
 	}
 	gone := p.proto()
 	gone.State = livekit.ParticipantInfo_DISCONNECTED
-	r.broadcast(participantUpdate(gone), p)
+	r.broadcast(reply.Participants(gone), p)
 }
 
 // updateOwnProfile handles UpdateParticipantMetadata of the client. Actor.
@@ -181,7 +181,7 @@ func (r *Room) updateOwnProfile(p *Participant, m *livekit.UpdateParticipantMeta
 		r.broadcastParticipant(p, true)
 	}
 	if m.RequestId != 0 || res.Reason != livekit.RequestResponse_OK {
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RequestResponse{RequestResponse: res}})
+		p.send(reply.Outcome(res))
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/media/transport"
+	"github.com/concertina-rtc/concertina/internal/room/data"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // Session is one signal connection of a participant. Its methods are called
@@ -99,9 +101,7 @@ func (s *Session) prepareAnswer(o *livekit.SessionDescription) func() {
 	}
 	s.do(p.joined)
 	return func() {
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{
-			Type: "answer", Sdp: answer.SDP, Id: answer.ID, MidToTrackId: answer.MidToTrack,
-		}}})
+		p.send(reply.Answer(answer.SDP, answer.ID, answer.MidToTrack))
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *Session) Handle(req *livekit.SignalRequest) {
 	case *livekit.SignalRequest_Simulate:
 		s.do(func() { r.simulate(p, m.Simulate) })
 	case *livekit.SignalRequest_Ping, *livekit.SignalRequest_PingReq:
-		p.pong(req)
+		p.send(reply.Pong(req, time.Now().UnixMilli()))
 	case *livekit.SignalRequest_UpdateMetadata:
 		s.do(func() { r.updateOwnProfile(p, m.UpdateMetadata) })
 	case *livekit.SignalRequest_UpdateAudioTrack:
@@ -186,18 +186,6 @@ func (s *Session) Handle(req *livekit.SignalRequest) {
 		r.totals.BadMessages.Add(1)
 		p.log.Warn("signal request of an unknown type ignored")
 	}
-}
-
-// pong answers both forms of ping, as SDKs send both.
-func (p *Participant) pong(req *livekit.SignalRequest) {
-	now := time.Now().UnixMilli()
-	if m, ok := req.Message.(*livekit.SignalRequest_PingReq); ok {
-		p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_PongResp{
-			PongResp: &livekit.Pong{LastPingTimestamp: m.PingReq.GetTimestamp(), Timestamp: now},
-		}})
-		return
-	}
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Pong{Pong: now}})
 }
 
 // resumeRefusal is what SimulateScenario asked for the next resume.
@@ -235,11 +223,11 @@ func (r *Room) resume(j Join) (*Session, error) {
 	}
 	p.signalLost = time.Time{}
 	p.address = j.Address
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Reconnect{Reconnect: &livekit.ReconnectResponse{
+	p.send(reply.Reconnect(&livekit.ReconnectResponse{
 		IceServers: r.iceServers(p), ServerInfo: r.serverInfo(),
 		ClientConfiguration: &livekit.ClientConfiguration{ResumeConnection: livekit.ClientConfigSetting_ENABLED},
 		LastMessageSeq:      p.lastReliable.Load(),
-	}}})
+	}))
 	if refusal == resumeDisconnect {
 		p.sink.Store(nil)
 		p.signalGone()
@@ -264,8 +252,8 @@ func (r *Room) sendSnapshot(p *Participant) {
 			infos = append(infos, q.proto())
 		}
 	}
-	p.send(participantUpdate(infos...))
-	p.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{RoomUpdate: &livekit.RoomUpdate{Room: r.proto()}}})
+	p.send(reply.Participants(infos...))
+	p.send(reply.Room(r.proto()))
 	r.sendSpeakersTo(p)
 	r.refreshToken(p, time.Now())
 	r.sendDataHandles(p)
@@ -295,11 +283,7 @@ func (r *Room) syncState(p *Participant, st *livekit.SyncState) {
 	if ds := st.GetDataSubscription(); ds != nil {
 		r.updateDataSubscription(p, ds)
 	}
-	seen := map[string]uint32{}
-	for _, d := range st.GetDatachannelReceiveStates() {
-		seen[d.PublisherSid] = d.LastSeq
-	}
-	r.reliable.replay(p, time.Time{}, seen)
+	p.replay(r.reliable.after(p, data.States(st.GetDatachannelReceiveStates())))
 }
 
 // syncSubscription applies the subscriptions of a resuming client: with
@@ -310,13 +294,13 @@ func (r *Room) syncSubscription(p *Participant, sub *livekit.UpdateSubscription)
 
 // onData dispatches what came over a data channel. It runs on the channel's
 // goroutine, so a slow room pushes back on the sender and on nobody else.
-func (p *Participant) onData(ch peer.Channel, data []byte) {
+func (p *Participant) onData(ch peer.Channel, raw []byte) {
 	switch ch {
 	case peer.Reliable:
-		p.onPacket(livekit.DataPacket_RELIABLE, data)
+		p.onPacket(livekit.DataPacket_RELIABLE, raw)
 	case peer.Lossy:
-		p.onPacket(livekit.DataPacket_LOSSY, data)
+		p.onPacket(livekit.DataPacket_LOSSY, raw)
 	case peer.DataTrack:
-		p.onDataTrackPacket(data)
+		p.onDataTrackPacket(raw)
 	}
 }

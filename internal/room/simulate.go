@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+
+	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
 // simulate provokes a failure on behalf of a client: every SDK's reconnection
@@ -29,7 +31,7 @@ func (r *Room) simulate(p *Participant, s *livekit.SimulateScenario) {
 	case *livekit.SimulateScenario_DisconnectSignalOnResumeNoMessages:
 		p.refuseResume = resumeDisconnectSilent
 	case *livekit.SimulateScenario_LeaveRequestFullReconnect:
-		p.send(leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RECONNECT))
+		p.send(reply.Leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RECONNECT))
 	}
 }
 
@@ -58,7 +60,7 @@ func (r *Room) switchProtocol(p *Participant, proto livekit.CandidateProtocol) {
 	}
 	r.protocols[p.identity] = rememberedProtocol{only, time.Now().Add(protocolMemory)}
 	p.setProtocol(only)
-	p.send(leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RESUME))
+	p.send(reply.Leave(livekit.DisconnectReason_STATE_MISMATCH, livekit.LeaveRequest_RESUME))
 }
 
 // recallProtocol applies what the identity was switched to before. Actor.

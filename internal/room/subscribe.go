@@ -11,6 +11,8 @@ import (
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/media/sfu"
+	"github.com/concertina-rtc/concertina/internal/room/reply"
+	"github.com/concertina-rtc/concertina/internal/room/track"
 )
 
 // Subscription is one participant's wish to receive one track. Actor owned.
@@ -26,17 +28,7 @@ type Subscription struct {
 
 // allows tells whether the publisher lets q subscribe to this track.
 func (pub *Publication) allows(q *Participant) bool {
-	g := pub.publisher.grant
-	if g == nil || g.AllParticipants {
-		return true
-	}
-	for _, t := range g.TrackPermissions {
-		if t.ParticipantIdentity != q.identity && (t.ParticipantSid == "" || t.ParticipantSid != q.sid) {
-			continue
-		}
-		return t.AllTracks || slices.Contains(t.TrackSids, pub.info.Sid)
-	}
-	return false
+	return track.Allowed(pub.publisher.grant, pub.info.Sid, q.identity, q.sid)
 }
 
 // subscribeToAll subscribes a newcomer to everything. Actor.
@@ -64,7 +56,7 @@ func (r *Room) subscribe(p *Participant, pub *Publication) {
 	}
 	if r.overLimit(p, pub.info.Type) {
 		p.log.Warn("subscription over the limit", "track", sid)
-		p.send(subscriptionError(sid, livekit.SubscriptionError_SE_UNKNOWN))
+		p.send(reply.SubscriptionError(sid, livekit.SubscriptionError_SE_UNKNOWN))
 		return
 	}
 	s := p.subs[sid]
@@ -73,7 +65,7 @@ func (r *Room) subscribe(p *Participant, pub *Publication) {
 		p.subs[sid], pub.subs[p] = s, s
 	}
 	if s.denied = !pub.allows(p); s.denied {
-		p.send(permissionUpdate(pub, false))
+		p.send(reply.SubscriptionPermission(pub.publisher.sid, pub.info.Sid, false))
 		return
 	}
 	kind := sfu.Video
@@ -143,9 +135,7 @@ func (s *Subscription) bind(d *sfu.DownTrack) {
 	pub := s.pub
 	if !pub.announced {
 		pub.announced = true
-		pub.publisher.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_TrackSubscribed{
-			TrackSubscribed: &livekit.TrackSubscribed{TrackSid: pub.info.Sid},
-		}})
+		pub.publisher.send(reply.TrackSubscribed(pub.info.Sid))
 	}
 }
 
@@ -159,7 +149,7 @@ func (s *Subscription) failed(err error) {
 		reason = livekit.SubscriptionError_SE_CODEC_UNSUPPORTED
 	}
 	s.subscriber.log.Warn("subscription failed", "track", s.pub.info.Sid, "error", err)
-	s.subscriber.send(subscriptionError(s.pub.info.Sid, reason))
+	s.subscriber.send(reply.SubscriptionError(s.pub.info.Sid, reason))
 }
 
 // attach makes the down track receive the codec it was negotiated for, once the
@@ -215,7 +205,7 @@ func (pub *Publication) requestCodec(now time.Time) {
 		_, name, _ := strings.Cut(strings.ToLower(m), "/")
 		u.SubscribedCodecs = append(u.SubscribedCodecs, &livekit.SubscribedCodec{Codec: name, Qualities: all})
 	}
-	pub.publisher.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_SubscribedQualityUpdate{SubscribedQualityUpdate: u}})
+	pub.publisher.send(reply.SubscribedQuality(u))
 }
 
 func (pub *Publication) sending() (out []string) {
@@ -237,60 +227,14 @@ func (s *Subscription) apply() {
 // maxTemporal admits every temporal layer.
 const maxTemporal = 7
 
-// spatial maps what the client asked for to a simulcast layer, 0 the lowest.
+// spatial is the layer that the client's settings ask for.
 func (s *Subscription) spatial() int {
-	q := s.settings.Quality
-	if s.settings.Width > 0 {
-		q = qualityForSize(s.pub.info, s.layers(), s.settings.Width, s.settings.Height)
-	}
-	for i, l := range s.layers() {
-		if l.Quality == q {
-			return i
-		}
-	}
-	return int(min(q, livekit.VideoQuality_HIGH))
-}
-
-// layers returns the layers of the codec that is forwarded.
-func (s *Subscription) layers() []*livekit.VideoLayer {
+	mime := ""
 	if s.bound != nil {
-		if i := codecIndex(s.pub.info, s.bound.Codec().Mime); i >= 0 && len(s.pub.info.Codecs[i].Layers) > 0 {
-			return s.pub.info.Codecs[i].Layers
-		}
+		mime = s.bound.Codec().Mime
 	}
-	return s.pub.info.Layers
+	return track.Spatial(s.pub.info, mime, s.settings)
 }
-
-// qualityForSize returns the smallest quality that fills width × height. Only
-// the shorter side counts, so that portrait and landscape agree.
-func qualityForSize(info *livekit.TrackInfo, layers []*livekit.VideoLayer, width, height uint32) livekit.VideoQuality {
-	full, want := min(info.Width, info.Height), height
-	if info.Width < info.Height {
-		want = width
-	}
-	if full == 0 {
-		return livekit.VideoQuality_HIGH
-	}
-	for _, l := range layers {
-		if side := min(l.Width, l.Height); side > 0 && float64(want) <= float64(side)*sizeTolerance {
-			return l.Quality
-		}
-	}
-	if len(layers) > 0 {
-		return layers[len(layers)-1].Quality
-	}
-	switch {
-	case want <= full/4:
-		return livekit.VideoQuality_LOW
-	case want <= full/2:
-		return livekit.VideoQuality_MEDIUM
-	}
-	return livekit.VideoQuality_HIGH
-}
-
-// sizeTolerance: a layer is big enough when upscaling it by this much would do,
-// else a window one pixel too large would cost four times the bits.
-const sizeTolerance = 1.1
 
 // unsubscribe ends s. Actor.
 func (r *Room) unsubscribe(s *Subscription) {
@@ -323,7 +267,7 @@ func (r *Room) updateSubscription(p *Participant, u *livekit.UpdateSubscription)
 			r.unsubscribe(s)
 		case !u.Subscribe:
 		case pub == nil:
-			p.send(subscriptionError(sid, livekit.SubscriptionError_SE_TRACK_NOTFOUND))
+			p.send(reply.SubscriptionError(sid, livekit.SubscriptionError_SE_TRACK_NOTFOUND))
 		case pub.publisher != p:
 			r.subscribe(p, pub)
 		}
@@ -349,7 +293,7 @@ func (r *Room) setSubscriptionPermission(p *Participant, g *livekit.Subscription
 			if allowed == !s.denied {
 				continue
 			}
-			q.send(permissionUpdate(pub, allowed))
+			q.send(reply.SubscriptionPermission(pub.publisher.sid, pub.info.Sid, allowed))
 			if allowed {
 				r.subscribe(q, pub)
 				continue
@@ -370,18 +314,4 @@ func (r *Room) enforceCanSubscribe(p *Participant) {
 	for _, s := range p.subs {
 		r.unsubscribe(s)
 	}
-}
-
-func permissionUpdate(pub *Publication, allowed bool) *livekit.SignalResponse {
-	return &livekit.SignalResponse{Message: &livekit.SignalResponse_SubscriptionPermissionUpdate{
-		SubscriptionPermissionUpdate: &livekit.SubscriptionPermissionUpdate{
-			ParticipantSid: pub.publisher.sid, TrackSid: pub.info.Sid, Allowed: allowed,
-		},
-	}}
-}
-
-func subscriptionError(sid string, e livekit.SubscriptionError) *livekit.SignalResponse {
-	return &livekit.SignalResponse{Message: &livekit.SignalResponse_SubscriptionResponse{
-		SubscriptionResponse: &livekit.SubscriptionResponse{TrackSid: sid, Err: e},
-	}}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/concertina-rtc/concertina/internal/media/transport"
 	"github.com/concertina-rtc/concertina/internal/media/turn"
 	"github.com/concertina-rtc/concertina/internal/room"
+	"github.com/concertina-rtc/concertina/internal/room/measure"
 	"github.com/concertina-rtc/concertina/internal/signal"
 	"github.com/concertina-rtc/concertina/internal/webhook"
 )
@@ -64,7 +65,7 @@ func roomConfig(cfg Config) room.Config {
 	c.MaxSubscribedAudio, c.MaxSubscribedVideo = cfg.Limit.SubscriptionLimitAudio, cfg.Limit.SubscriptionLimitVideo
 	t := cfg.RTC.PLIThrottle
 	c.PLIThrottle = [3]time.Duration{t.LowQuality, t.MidQuality, t.HighQuality}
-	c.Levels = room.LevelConfig{
+	c.Levels = measure.Levels{
 		Active: uint8(cfg.Audio.ActiveLevel), Percent: uint8(cfg.Audio.MinPercentile),
 		Interval: cfg.Audio.UpdateInterval, Smoothing: uint32(cfg.Audio.SmoothIntervals),
 	}
