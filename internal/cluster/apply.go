@@ -190,8 +190,8 @@ func (s *State) loadReported(e LoadReported) error {
 	if err != nil {
 		return err
 	}
-	if !e.Load.valid() {
-		return fmt.Errorf("%w: load of node %q: %+v", ErrInvalid, n.ID, e.Load)
+	if err := e.Load.validate(); err != nil {
+		return fmt.Errorf("load of node %q: %w", n.ID, err)
 	}
 	if e.Load.Version <= n.Load.Version && !n.Load.At.IsZero() {
 		return nil

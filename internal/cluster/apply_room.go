@@ -93,7 +93,7 @@ func (s *State) participantLeft(e ParticipantLeft) error {
 		return fmt.Errorf("%w: room %q has no participant on node %q", ErrInvalid, r.Name, n.ID)
 	}
 	sh := &r.Shares[i]
-	sh.Demand = sh.Demand.Times(1 - 1/float64(sh.Participants))
+	sh.Demand = sh.Demand.without(1, float64(sh.Participants))
 	sh.Participants--
 	n.Participants--
 	n.dropNewest(r.Name)
@@ -110,11 +110,7 @@ func (n *Node) dropNewest(room string) {
 		if c.Room != room || c.held() || c.Demand.Clients == 0 {
 			continue
 		}
-		if c.Demand.Clients <= 1 {
-			n.Charges = slices.Delete(n.Charges, i, i+1)
-		} else {
-			c.Demand = c.Demand.Times(1 - 1/c.Demand.Clients)
-		}
+		c.Demand = c.Demand.without(1, c.Demand.Clients)
 		return
 	}
 }

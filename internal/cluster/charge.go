@@ -31,6 +31,14 @@ func (d Demand) Times(f float64) Demand {
 	return d
 }
 
+// without is what remains of the demand of so many clients when some are gone.
+// The room itself is still there.
+func (d Demand) without(gone, clients float64) Demand {
+	left := d.Times(max(0, 1-gone/clients))
+	left.Rooms = d.Rooms
+	return left
+}
+
 // IsZero reports whether nothing is demanded.
 func (d Demand) IsZero() bool { return d == Demand{} }
 

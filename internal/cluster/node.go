@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -69,15 +70,21 @@ type Load struct {
 	BytesPerSec float64   `json:"bytes_per_sec,omitempty"` // in and out
 }
 
-// valid reports whether the report's numbers can be compared and summed up. A
-// value that is no number would win or lose every comparison.
-func (l *Load) valid() bool {
-	for _, v := range [...]float64{l.CPU, l.SysLoad, l.Memory, l.Disk, l.BytesPerSec} {
-		if !amount(v) {
-			return false
+// validate names the first value that cannot be compared and summed up: one
+// that is no number would win or lose every comparison.
+func (l *Load) validate() error {
+	for _, f := range [...]struct {
+		name string
+		v    float64
+	}{
+		{"cpu", l.CPU}, {"sysload", l.SysLoad}, {"memory", l.Memory}, {"disk", l.Disk}, {"rooms", float64(l.Rooms)},
+		{"clients", float64(l.Clients)}, {"tracks", float64(l.Tracks)}, {"bytes_per_sec", l.BytesPerSec},
+	} {
+		if !amount(f.v) {
+			return fmt.Errorf("%w: %s is %v", ErrInvalid, f.name, f.v)
 		}
 	}
-	return l.Rooms >= 0 && l.Clients >= 0 && l.Tracks >= 0
+	return nil
 }
 
 // amount reports whether v is a number, finite and not negative.

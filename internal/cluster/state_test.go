@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -68,12 +69,24 @@ func TestTransitionError(t *testing.T) {
 	}
 }
 
+// eventSource is the file that declares the events.
+func eventSource(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("event.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // events are one of every kind, with every field set.
 func events(t *testing.T) []cluster.Event {
 	at := clustertest.Epoch()
 	d := cluster.Demand{CPU: 1.5, Rooms: 1, Clients: 2, Tracks: 3, BytesPerSec: 4}
+	p := cluster.DefaultPolicy()
+	p.HistoryBucket = 6 * time.Hour
 	all := []cluster.Event{
-		cluster.PolicyChanged{At: at, Policy: cluster.DefaultPolicy()},
+		cluster.PolicyChanged{At: at, Policy: p},
 		cluster.NodeAdded{At: at, Node: cluster.Node{ID: "a", Role: cluster.RoleBoth, ProviderID: "p", Region: "eu", Address: "1.2.3.4", URI: "ws://x", CPUs: 4, Memory: 8, Capabilities: []string{"ffmpeg"}, LaunchedAt: at}},
 		cluster.NodeUpdated{At: at, Node: "a", ProviderID: "q", Address: "5", URI: "u", CPUs: 8, Capabilities: []string{"browser"}},
 		cluster.NodeStatusChanged{At: at, Node: "a", Status: cluster.StatusRunning},
@@ -87,6 +100,7 @@ func events(t *testing.T) []cluster.Event {
 		cluster.JobPlaced{At: at, Job: cluster.Job{ID: "j", Kind: cluster.JobAgent, Type: "x", Room: "r", Node: "a", Worker: "w", CPU: 1, Load: 0.2}, Ramp: time.Second},
 		cluster.WorkerReported{At: at, Worker: "w", Load: 0.3, Full: true},
 		cluster.ReservationAdmitted{At: at, Reservation: cluster.Reservation{ID: "v", Room: "r2", Participants: 3, Publishers: 2, From: at, Until: at.Add(time.Hour), Shares: []cluster.ReservationShare{{Node: "a", Demand: d}}, Unplaced: d}},
+		cluster.ReservationBound{At: at, Reservation: "v", Node: "a", CPU: 0.5},
 		cluster.TimePassed{At: at.Add(time.Second)},
 		cluster.LoadSampled{At: at, Total: 50},
 		cluster.Scaled{At: at, Added: 1, Removed: 2, Announced: cluster.Announcement{At: at, NewNodes: 3, Active: 4}},
@@ -101,8 +115,8 @@ func events(t *testing.T) []cluster.Event {
 	for _, e := range all {
 		kinds[e.Kind()] = true
 	}
-	if len(kinds) != len(all) {
-		t.Fatalf("%d kinds of %d events", len(kinds), len(all))
+	if declared := strings.Count(eventSource(t), ") Kind() string"); len(kinds) != len(all) || len(all) != declared {
+		t.Fatalf("%d kinds of %d events, %d are declared", len(kinds), len(all), declared)
 	}
 	return all
 }
@@ -180,15 +194,15 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
-// step applies a random event to the world; illegal ones must change nothing.
-func step(t *rapid.T, w *clustertest.World, i int) {
+// draw is a random event at a later time, legal or not.
+func draw(t *rapid.T, w *clustertest.World, i int) cluster.Event {
 	node := fmt.Sprintf("n%d", rapid.IntRange(0, 5).Draw(t, "node"))
 	room := fmt.Sprintf("r%d", rapid.IntRange(0, 4).Draw(t, "room"))
 	id := fmt.Sprintf("x%d", rapid.IntRange(0, 4).Draw(t, "id"))
 	d := cluster.Demand{Rooms: 1, CPU: rapid.Float64Range(0, 2).Draw(t, "cpu"), Clients: float64(rapid.IntRange(0, 5).Draw(t, "clients"))}
 	w.Now = w.Now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 	var e cluster.Event
-	switch rapid.IntRange(0, 15).Draw(t, "what") {
+	switch rapid.IntRange(0, 20).Draw(t, "what") {
 	case 0:
 		e = cluster.NodeAdded{At: w.Now, Node: cluster.Node{ID: node, CPUs: 4}}
 	case 1, 2:
@@ -214,9 +228,26 @@ func step(t *rapid.T, w *clustertest.World, i int) {
 	case 15:
 		e = cluster.ReservationAdmitted{At: w.Now, Reservation: cluster.Reservation{
 			ID: id, Room: room, Participants: 5, From: w.Now.Add(time.Minute), Until: w.Now.Add(time.Hour),
-			Shares: []cluster.ReservationShare{{Node: node, Demand: cluster.Demand{CPU: 1, Clients: 5}}},
+			Shares:   []cluster.ReservationShare{{Node: node, Demand: cluster.Demand{CPU: 1, Clients: 5}}},
+			Unplaced: cluster.Demand{CPU: 2, Clients: 10},
 		}}
+	case 16:
+		e = cluster.ReservationBound{At: w.Now, Reservation: id, Node: node, CPU: rapid.SampledFrom([]float64{0.5, 1, 2}).Draw(t, "part")}
+	case 17:
+		e = cluster.RoomPlaced{At: w.Now, Room: room, Node: node, Load: d, Reservation: id}
+	case 18:
+		e = cluster.TimePassed{At: w.Now}
+	case 19:
+		e = cluster.WorkerRegistered{At: w.Now, Worker: cluster.Worker{ID: id, Node: node}}
+	case 20:
+		e = cluster.JobPlaced{At: w.Now, Job: cluster.Job{ID: "agent" + id, Kind: cluster.JobAgent, Node: node, Worker: id, CPU: 0.2, Load: 0.1}}
 	}
+	return e
+}
+
+// step applies a random event to the world; illegal ones must change nothing.
+func step(t *rapid.T, w *clustertest.World, i int) {
+	e := draw(t, w, i)
 	before, _ := json.Marshal(w.State)
 	if err := w.State.Apply(e); err != nil {
 		if after, _ := json.Marshal(w.State); string(before) != string(after) {

@@ -106,7 +106,9 @@ func (w *world) run(c *script.Command) (string, bool) {
 }
 
 // decide lets placement say what fits, as the control loop does.
-func (w *world) decide() (Plan, Explanation) { return DecideFitting(w.State, w.policy, w.Now, fitsBy(w)) }
+func (w *world) decide() (Plan, Explanation) {
+	return DecideFitting(w.State, w.policy, w.Now, fitsBy(w))
+}
 
 func fitsBy(w *world) Fits {
 	f := placement.NewFitter(w.State, placement.DefaultPolicy(), w.Now)
