@@ -3,7 +3,6 @@ package codec
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -17,7 +16,6 @@ func TestAppendRewrittenCaptures(t *testing.T) {
 			{FrameNumber: 9, SetActive: true, Active: 1, Attach: true},
 		} {
 			var in, out DescriptorReader
-			structures := sameStructure() // deep, but once for each pair
 			for i, p := range loadCapture(t, name) {
 				if p.dd == nil {
 					continue
@@ -39,30 +37,12 @@ func TestAppendRewrittenCaptures(t *testing.T) {
 				}
 				want.Attached = want.Attached || c.Attach
 				got.KeyPicture, want.KeyPicture = false, false // it depends on earlier packets
-				if diff := cmp.Diff(want, got, ignoreWire, structures); diff != "" {
+				if diff := diffDescriptors(want, got); diff != "" {
 					t.Fatalf("%s %d: %x from %x: %s", name, i, b, p.dd, diff)
 				}
 			}
 		}
 	}
-}
-
-// sameStructure compares what structures hold and remembers the answer: a
-// capture has thousands of packets and a handful of structures.
-func sameStructure() cmp.Option {
-	known := map[[2]*Structure]bool{}
-	return cmp.Comparer(func(a, b *Structure) bool {
-		pair := [2]*Structure{a, b}
-		if a == nil || b == nil {
-			return a == b
-		}
-		same, ok := known[pair]
-		if !ok {
-			same = cmp.Equal(*a, *b, ignoreWire)
-			known[pair] = same
-		}
-		return same
-	})
 }
 
 // TestAppendRewrittenProperties does the same with descriptors of every form,
