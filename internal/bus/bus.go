@@ -130,7 +130,8 @@ func (b *Bus) Close() {
 		if b.outbox != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 			if err := b.outbox.flush(ctx); err != nil {
-				b.log.Warn("bus closes with events that were not delivered", "events", b.outbox.len())
+				waiting, _ := b.outbox.counts()
+				b.log.Warn("bus closes with events that were not delivered", "events", waiting)
 			}
 			cancel()
 		}

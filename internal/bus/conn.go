@@ -19,12 +19,13 @@ type conn struct {
 	note *quiet
 	done chan struct{} // closed when nc has called back for the last time
 
-	mu        sync.Mutex
-	connected bool
-	since     time.Time // of the last change
-	outages   int
-	lost      int           // messages that were not sent in this outage
-	change    chan struct{} // closed and replaced at each change
+	mu          sync.Mutex
+	connected   bool
+	since       time.Time // of the last change
+	outages     int
+	lost        int // messages that were not sent in this outage
+	notSentEver int
+	change      chan struct{} // closed and replaced at each change
 }
 
 // Status is what is known about the connection to the masters.
@@ -35,6 +36,10 @@ type Status struct {
 	Since time.Time
 	// Outages counts how often the connection was lost.
 	Outages int
+	// NotSent counts messages that outages have swallowed.
+	NotSent int
+	// EventsWaiting and EventsDropped are of [Bus.Emit].
+	EventsWaiting, EventsDropped int
 }
 
 // Status returns the state of the connection, and a channel that is closed
@@ -42,9 +47,10 @@ type Status struct {
 // the other masters: see the errors of the calls.
 func (b *Bus) Status() (Status, <-chan struct{}) {
 	c := b.conn
+	waiting, dropped := b.outbox.counts()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Status{c.connected, c.since, c.outages}, c.change
+	return Status{c.connected, c.since, c.outages, c.notSentEver, waiting, dropped}, c.change
 }
 
 func (c *conn) changed() <-chan struct{} {
@@ -168,6 +174,7 @@ func (c *conn) signal() {
 func (c *conn) notSent() {
 	c.mu.Lock()
 	c.lost++
+	c.notSentEver++
 	c.mu.Unlock()
 }
 

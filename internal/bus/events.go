@@ -83,6 +83,7 @@ type outbox struct {
 	waiting []*nats.Msg
 	head    uint64        // number of waiting[0]; counts up for ever
 	dropped int           // since the last success
+	ever    int           // dropped, or refused for ever
 	idle    chan struct{} // closed when nothing waits
 }
 
@@ -101,6 +102,7 @@ func (o *outbox) add(m *nats.Msg) {
 	if len(o.waiting) > o.limit {
 		o.pop()
 		o.dropped++
+		o.ever++
 	}
 	o.mu.Unlock()
 	select {
@@ -116,10 +118,16 @@ func (o *outbox) pop() {
 	o.head++
 }
 
-func (o *outbox) len() int {
+func (o *outbox) counts() (waiting, dropped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.waiting)
+	return len(o.waiting), o.ever
+}
+
+func (o *outbox) refused() {
+	o.mu.Lock()
+	o.ever++
+	o.mu.Unlock()
 }
 
 func (o *outbox) flush(ctx context.Context) error {
@@ -182,6 +190,7 @@ func (o *outbox) run(ctx context.Context) {
 			pause(ctx, wait.next())
 			continue
 		case err != nil:
+			o.refused()
 			o.b.note.say(slog.LevelError, "event", "bus event refused and dropped", "subject", m.Subject, "error", err)
 		}
 		wait = 0

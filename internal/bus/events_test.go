@@ -142,6 +142,9 @@ func TestOutboxIsBounded(t *testing.T) {
 	if want := []int{15, 16, 17, 18, 19, 20, 21, 22, 23, 24}; !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
+	if s, _ := n.Status(); s.EventsDropped != 15 {
+		t.Errorf("status %+v", s)
+	}
 	if l.count("dropped events", "events=15") != 1 {
 		t.Error("not logged")
 	}

@@ -137,6 +137,9 @@ func TestOutageAndReturn(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || len(got) != 51 || !slices.IsSorted(got) {
 		t.Errorf("events %v, %v", got, err)
 	}
+	if status, _ = n.Status(); !status.Connected || status.NotSent != 50 && status.NotSent != 51 || status.EventsWaiting != 0 || status.EventsDropped != 0 {
+		t.Errorf("status %+v", status)
+	}
 	if n := l.count("level=WARN", "connection lost"); n != 1 {
 		t.Errorf("the loss is logged %d times", n)
 	}

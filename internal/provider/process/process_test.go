@@ -77,8 +77,8 @@ func config(dir, behaviour string, env ...string) Config {
 	cfg := DefaultConfig()
 	cfg.Dir, cfg.StopTimeout = dir, 5*time.Second
 	cfg.Command = func(provider.Request) (Command, error) {
-		// Without the race detector's environment it would take long to end.
-		return Command{Path: os.Args[0], Env: append(os.Environ(), append(env, "HELPER="+behaviour)...)}, nil
+		// The race detector would make each process take a second to end.
+		return Command{Path: os.Args[0], Env: append(os.Environ(), append(env, "GORACE=atexit_sleep_ms=0", "HELPER="+behaviour)...)}, nil
 	}
 	return cfg
 }
