@@ -1,7 +1,6 @@
 package room
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -71,12 +70,8 @@ func (p *Participant) stamp(dp *livekit.DataPacket, kind livekit.DataPacket_Kind
 		if !p.agent {
 			return false
 		}
-	case *livekit.DataPacket_RpcResponse:
-		if p.room.answerRPC(v.RpcResponse) {
-			return false
-		}
-	case *livekit.DataPacket_RpcAck:
-		if slices.Contains(dp.DestinationIdentities, serverIdentity) {
+	case *livekit.DataPacket_RpcResponse, *livekit.DataPacket_RpcAck:
+		if p.answersServer(dp) {
 			return false
 		}
 	case *livekit.DataPacket_Speaker, nil:

@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -68,39 +69,60 @@ func (m *Manager) Admit(ctx context.Context, name, identity string, canCreate bo
 	if n := m.cfg.MaxIdentity; n > 0 && len(identity) > n {
 		return fmt.Errorf("%w: participant identity has %d bytes, at most %d are allowed (limit.max_participant_identity_length)", ErrLimit, len(identity), n)
 	}
-	m.mu.Lock()
-	r, closed := m.rooms[name], m.closed
-	m.mu.Unlock()
-	switch {
-	case closed:
-		return ErrClosed
-	case r == nil && !m.cfg.AutoCreate && !canCreate:
-		return ErrRoomNotFound
-	case r == nil:
-		return nil
+	for {
+		m.mu.Lock()
+		r, closed := m.rooms[name], m.closed
+		m.mu.Unlock()
+		switch {
+		case closed:
+			return ErrClosed
+		case r == nil && !m.cfg.AutoCreate && !canCreate:
+			return ErrRoomNotFound
+		case r == nil:
+			return nil
+		}
+		err := r.call(ctx, func() error { return r.admit(identity) })
+		if !errors.Is(err, ErrClosed) {
+			return err
+		}
+		if err := r.gone(ctx); err != nil {
+			return err
+		}
 	}
-	return r.call(ctx, func() error { return r.admit(identity) })
 }
 
 // Join adds a participant and sends it the join response. The room is created
 // when it is not there and creation is allowed.
-func (m *Manager) Join(ctx context.Context, j Join) (*Session, error) {
-	for range 3 { // a room may close between look-up and join
-		r, err := m.open(j.Room, j.canCreate(), j.Claims.RoomConfig)
+func (m *Manager) Join(ctx context.Context, j Join) (s *Session, err error) {
+	err = m.inRoom(ctx, j.Room, j.canCreate(), j.Claims.RoomConfig, func(r *Room) (err error) {
+		s, err = r.join(j)
+		return err
+	})
+	return s, err
+}
+
+// inRoom runs f on the goroutine of the room of that name, which is created when
+// create or auto-create allow. A room that is closing is waited for and followed
+// by a new one.
+func (m *Manager) inRoom(ctx context.Context, name string, create bool, rc *livekit.RoomConfiguration, f func(r *Room) error) error {
+	for {
+		r, err := m.open(name, create, rc)
 		if err != nil {
-			return nil, err
-		}
-		var s *Session
-		err = r.call(ctx, func() (err error) {
-			s, err = r.join(j)
 			return err
-		})
-		if err == ErrClosed {
-			continue
 		}
-		return s, err
+		err = r.call(ctx, func() error {
+			if r.closing {
+				return ErrClosed
+			}
+			return f(r)
+		})
+		if !errors.Is(err, ErrClosed) {
+			return err
+		}
+		if err := r.gone(ctx); err != nil {
+			return err
+		}
 	}
-	return nil, ErrClosed
 }
 
 // Resume attaches a new signal connection to a participant that is still here.
@@ -154,12 +176,8 @@ func (m *Manager) Create(ctx context.Context, req *livekit.CreateRoomRequest) (*
 	case m.cfg.MaxMetadataSize > 0 && len(req.Metadata) > m.cfg.MaxMetadataSize:
 		return nil, fmt.Errorf("%w: metadata has %d bytes, at most %d are allowed (limit.max_metadata_size)", ErrLimit, len(req.Metadata), m.cfg.MaxMetadataSize)
 	}
-	r, err := m.open(req.Name, true, nil)
-	if err != nil {
-		return nil, err
-	}
 	var info *livekit.Room
-	err = r.call(ctx, func() error {
+	err := m.inRoom(ctx, req.Name, true, nil, func(r *Room) error {
 		r.configure(req)
 		info = r.proto()
 		return nil
@@ -196,8 +214,8 @@ func (m *Manager) forget(r *Room) {
 	}
 }
 
-// Drain tells every client to reconnect elsewhere and refuses new ones.
-// Rooms are left running; Close ends them.
+// Close tells every client to leave, ends the rooms and waits for them, as long
+// as ctx allows. New participants are refused from now on.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true

@@ -194,6 +194,7 @@ func (r *Room) remove(p *Participant, reason livekit.DisconnectReason, action li
 		return
 	}
 	p.left = true
+	r.rpcs.abandon(p.sid, &RPCError{Code: rpcDisconnected, Message: "Recipient disconnected"})
 	p.log.Info("participant left", "reason", reason.String(), "state", p.state.String())
 	wasActive := p.state == livekit.ParticipantInfo_ACTIVE || !p.activeAt.IsZero()
 	for len(p.pubs) > 0 {

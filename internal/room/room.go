@@ -39,6 +39,7 @@ type Room struct {
 
 	roster   atomic.Pointer[[]*Participant] // the participants, for the data path
 	reliable *reliableCache
+	rpcs     rpcCalls // the server's
 
 	// Actor owned.
 	info         *livekit.Room
@@ -49,8 +50,7 @@ type Room struct {
 	closing      bool
 	speakers     speakers
 	lastQuality  time.Time
-	rpcs         map[string]chan *livekit.RpcResponse // server-originated RPCs by id
-	protocols    map[string]rememberedProtocol        // by identity
+	protocols    map[string]rememberedProtocol // by identity
 }
 
 func newRoom(m *Manager, name string, rc *livekit.RoomConfiguration, now time.Time) *Room {
@@ -65,7 +65,7 @@ func newRoom(m *Manager, name string, rc *livekit.RoomConfiguration, now time.Ti
 		tracks:       map[string]*Publication{},
 		emptySince:   now,
 		speakers:     speakers{sent: map[string]*livekit.SpeakerInfo{}},
-		rpcs:         map[string]chan *livekit.RpcResponse{},
+		rpcs:         rpcCalls{byID: map[string]rpcCall{}},
 		protocols:    map[string]rememberedProtocol{},
 		info: &livekit.Room{
 			Sid: sid, Name: name,
@@ -106,25 +106,39 @@ func (r *Room) configure(req *livekit.CreateRoomRequest) {
 // Name returns the room's name.
 func (r *Room) Name() string { return r.name }
 
-// call runs f on the room's goroutine and waits for it. Error: [ErrClosed] when
-// the room closed first, or the context's.
+// call runs f on the room's goroutine and waits for it. Errors: [ErrClosed] when
+// the room closed first, or the context's; f has not run then, and will not.
 func (r *Room) call(ctx context.Context, f func() error) error {
+	var taken atomic.Bool // by the room, or back by the caller
 	result := make(chan error, 1)
-	if !r.mail.post(func() { result <- f() }) {
+	if !r.mail.post(func() {
+		if taken.CompareAndSwap(false, true) {
+			result <- f()
+		}
+	}) {
 		return ErrClosed
 	}
+	err := ErrClosed
 	select {
-	case err := <-result:
+	case err = <-result:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	case <-r.done:
-		select {
-		case err := <-result:
-			return err
-		default:
-			return ErrClosed
-		}
+	}
+	if taken.CompareAndSwap(false, true) {
+		return err
+	}
+	return <-result // it runs, or has just run
+}
+
+// gone waits until the room has ended.
+func (r *Room) gone(ctx context.Context) error {
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

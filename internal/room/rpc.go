@@ -2,13 +2,16 @@ package room
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
-	"google.golang.org/protobuf/proto"
 )
 
 // serverIdentity is who participants see as the caller of a server's RPC; they
@@ -18,52 +21,12 @@ const serverIdentity = "server"
 // rpcTimeout bounds an RPC whose caller names no timeout (LiveKit's default).
 const rpcTimeout = 15 * time.Second
 
-// PerformRPC calls a method of a participant and returns its answer. Errors:
-// [ErrParticipantNotFound], [ErrRPCTimeout], *[RPCError] as the participant
-// raised it.
-func (r *Room) PerformRPC(ctx context.Context, req *livekit.PerformRpcRequest) (string, error) {
-	timeout := time.Duration(req.ResponseTimeoutMs) * time.Millisecond
-	if timeout <= 0 {
-		timeout = rpcTimeout
-	}
-	id := newSID("")
-	answer := make(chan *livekit.RpcResponse, 1)
-	err := r.with(ctx, req.DestinationIdentity, func(p *Participant) error {
-		data, err := proto.Marshal(&livekit.DataPacket{
-			ParticipantIdentity: serverIdentity, DestinationIdentities: []string{p.identity},
-			Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
-				Id: id, Method: req.Method, Payload: req.Payload, ResponseTimeoutMs: uint32(timeout / time.Millisecond), Version: 1,
-			}},
-		})
-		if err != nil {
-			return fmt.Errorf("marshal rpc: %w", err)
-		}
-		r.rpcs[id] = answer
-		return p.down.Send(peer.Reliable, data)
-	})
-	defer r.mail.post(func() { delete(r.rpcs, id) })
-	if err != nil {
-		return "", err
-	}
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case res, ok := <-answer:
-		if !ok {
-			return "", ErrClosed
-		}
-		if e := res.GetError(); e != nil {
-			return "", &RPCError{Code: e.Code, Message: e.Message, Data: e.Data}
-		}
-		return res.GetPayload(), nil
-	case <-timer.C:
-		return "", ErrRPCTimeout
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
+// rpcDisconnected is the code of SDKs for a participant that left before it
+// answered.
+const rpcDisconnected = 1503
 
-// RPCError is an error that the called participant raised.
+// RPCError is an error that the called participant raised, or that its SDK would
+// have raised.
 type RPCError struct {
 	Code    uint32
 	Message string
@@ -73,19 +36,119 @@ type RPCError struct {
 // Error implements error.
 func (e *RPCError) Error() string { return fmt.Sprintf("rpc error %d: %s", e.Code, e.Message) }
 
-// answerRPC takes the answer to a server's RPC; false when it is not one. The
-// decision must be the actor's, but whom an id belongs to shows its form.
-func (r *Room) answerRPC(res *livekit.RpcResponse) bool {
-	if len(res.GetRequestId()) != len(newSID("")) {
+// PerformRPC calls a method of a participant and returns its answer. Errors:
+// [ErrParticipantNotFound], [ErrRPCTimeout], [ErrLimit] for a payload that does
+// not fit into a data packet, [ErrClosed], *[RPCError] as the participant raised
+// it or when it leaves.
+func (r *Room) PerformRPC(ctx context.Context, req *livekit.PerformRpcRequest) (string, error) {
+	timeout := time.Duration(req.ResponseTimeoutMs) * time.Millisecond
+	if timeout <= 0 {
+		timeout = rpcTimeout
+	}
+	id := newSID("")
+	defer r.rpcs.end(id)
+	var answer <-chan rpcAnswer
+	err := r.with(ctx, req.DestinationIdentity, func(p *Participant) error {
+		raw, err := proto.Marshal(&livekit.DataPacket{
+			ParticipantIdentity: serverIdentity, DestinationIdentities: []string{p.identity},
+			Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
+				Id: id, Method: req.Method, Payload: req.Payload, ResponseTimeoutMs: uint32(timeout / time.Millisecond), Version: 1,
+			}},
+		})
+		if err != nil {
+			return fmt.Errorf("marshal rpc: %w", err)
+		}
+		answer = r.rpcs.begin(id, p.sid)
+		if err := p.down.Send(peer.Reliable, raw); errors.Is(err, peer.ErrMessageTooLarge) {
+			return fmt.Errorf("%w: the payload does not fit into a data packet of %d bytes", ErrLimit, len(raw))
+		} else if err != nil {
+			return fmt.Errorf("send rpc: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case a := <-answer:
+		return a.payload, a.err
+	case <-timer.C:
+		return "", ErrRPCTimeout
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// rpcAnswer is how a server's RPC ended.
+type rpcAnswer struct {
+	payload string
+	err     error
+}
+
+// rpcCalls are the server's RPCs that wait for an answer. Answers come by the
+// data goroutine of the participant called, which never waits for the room.
+type rpcCalls struct {
+	mu   sync.Mutex
+	byID map[string]rpcCall
+}
+
+type rpcCall struct {
+	sid    string // of the participant called
+	answer chan rpcAnswer
+}
+
+func (c *rpcCalls) begin(id, sid string) <-chan rpcAnswer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answer := make(chan rpcAnswer, 1)
+	c.byID[id] = rpcCall{sid, answer}
+	return answer
+}
+
+func (c *rpcCalls) end(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byID, id)
+}
+
+// settle ends the call with that id; false when no such call was made to that
+// participant.
+func (c *rpcCalls) settle(id, sid string, a rpcAnswer) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call, ok := c.byID[id]
+	if !ok || call.sid != sid {
 		return false
 	}
-	return r.call(context.Background(), func() error {
-		c := r.rpcs[res.GetRequestId()]
-		if c == nil {
-			return ErrParticipantNotFound
+	delete(c.byID, id)
+	call.answer <- a
+	return true
+}
+
+// abandon ends the calls to a participant, or all of them when sid is empty.
+func (c *rpcCalls) abandon(sid string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, call := range c.byID {
+		if sid == "" || call.sid == sid {
+			delete(c.byID, id)
+			call.answer <- rpcAnswer{err: err}
 		}
-		delete(r.rpcs, res.GetRequestId())
-		c <- res
-		return nil
-	}) == nil
+	}
+}
+
+// answersServer takes what answers a server's RPC; false when dp is for others.
+func (p *Participant) answersServer(dp *livekit.DataPacket) bool {
+	if res := dp.GetRpcResponse(); res != nil {
+		a := rpcAnswer{payload: res.GetPayload()}
+		if e := res.GetError(); e != nil {
+			a = rpcAnswer{err: &RPCError{Code: e.Code, Message: e.Message, Data: e.Data}}
+		}
+		if p.room.rpcs.settle(res.GetRequestId(), p.sid, a) {
+			return true
+		}
+	}
+	return slices.Contains(dp.DestinationIdentities, serverIdentity) // an ack, or too late
 }

@@ -11,7 +11,6 @@ const idleTick = time.Second
 
 // run is the room's goroutine: work that was posted, and the clock.
 func (r *Room) run() {
-	defer close(r.done)
 	r.emitRoomStarted()
 	timer := time.NewTimer(idleTick)
 	defer timer.Stop()
@@ -26,6 +25,8 @@ func (r *Room) run() {
 		}
 	}
 	r.finish()
+	close(r.done)
+	r.wg.Wait() // after done: what closes may wait for an answer of the room
 }
 
 // doTick does what is due and returns when to look again.
@@ -78,11 +79,8 @@ func (r *Room) close(reason livekit.DisconnectReason) {
 func (r *Room) finish() {
 	r.manager.forget(r)
 	r.mail.close()
-	for _, c := range r.rpcs {
-		close(c)
-	}
+	r.rpcs.abandon("", ErrClosed)
 	r.emitRoomFinished()
 	r.totals.RoomsFinished.Add(1)
-	r.wg.Wait()
 	r.log.Info("room finished")
 }

@@ -27,12 +27,7 @@ func (r *Room) Delete(ctx context.Context) error {
 	if err := r.call(ctx, func() error { r.close(livekit.DisconnectReason_ROOM_DELETED); return nil }); err != nil {
 		return err
 	}
-	select {
-	case <-r.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return r.gone(ctx)
 }
 
 // Participants lists everybody, hidden ones too, first come first.

@@ -2,6 +2,8 @@ package room
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -37,9 +39,9 @@ func (s *Session) Detach() {
 }
 
 // detached: a participant whose media never came up, or was closed by its
-// client, leaves at once. Actor.
+// client, leaves at once, unless it has resumed meanwhile. Actor.
 func (p *Participant) detached() {
-	if p.left {
+	if p.left || p.sink.Load() != nil {
 		return
 	}
 	p.signalGone()
@@ -94,7 +96,7 @@ func (s *Session) Offer(o *livekit.SessionDescription) {
 // prepareAnswer settles an offer and returns what sends the answer, or nil.
 func (s *Session) prepareAnswer(o *livekit.SessionDescription) func() {
 	p := s.p
-	answer, err := p.up.HandleOffer(o.Sdp, o.Id)
+	answer, err := p.up.HandleOffer(o.GetSdp(), o.GetId())
 	if err != nil {
 		p.negotiationFailed("offer", err)
 		return nil
@@ -111,7 +113,7 @@ func (s *Session) answer(a *livekit.SessionDescription) {
 		s.p.log.Warn("answer from a client that is always the offerer")
 		return
 	}
-	if err := s.p.down.HandleAnswer(a.Sdp, a.Id); err != nil {
+	if err := s.p.down.HandleAnswer(a.GetSdp(), a.GetId()); err != nil {
 		s.p.negotiationFailed("answer", err)
 		return
 	}
@@ -121,6 +123,9 @@ func (s *Session) answer(a *livekit.SessionDescription) {
 // negotiationFailed: without a common description no media can flow; a full
 // reconnect starts from a clean state.
 func (p *Participant) negotiationFailed(what string, err error) {
+	if errors.Is(err, peer.ErrClosed) {
+		return // it left meanwhile
+	}
 	p.room.totals.BadMessages.Add(1)
 	p.log.Warn("negotiation failed", "with", what, "error", err)
 	p.room.mail.post(func() {
@@ -139,9 +144,20 @@ func (s *Session) do(f func()) {
 	})
 }
 
-// Handle acts on one request.
+// superseded: the client has resumed on another connection, and what still comes
+// by this one is older than what came by that.
+func (s *Session) superseded() bool {
+	ref := s.p.sink.Load()
+	return ref != nil && ref.Sink != s.sink
+}
+
+// Handle acts on one request. Requests of a connection that another one has
+// taken over from are ignored.
 func (s *Session) Handle(req *livekit.SignalRequest) {
 	p, r := s.p, s.p.room
+	if s.superseded() {
+		return
+	}
 	switch m := req.GetMessage().(type) {
 	case *livekit.SignalRequest_Offer:
 		s.Offer(m.Offer)
@@ -209,13 +225,19 @@ func (r *Room) resume(j Join) (*Session, error) {
 	}
 	refusal := p.refuseResume
 	p.refuseResume = resumeNormal
-	if old := p.sink.Swap(&sinkRef{j.Sink}); old != nil {
-		old.Close("resumed on a new connection")
-	}
 	r.totals.Resumes.Add(1)
 	p.log.Info("participant resumes", "reason", j.ReconnectReason.String())
 	s := &Session{p: p, sink: j.Sink}
-	if refusal == resumeDisconnectSilent {
+	if refusal != resumeDisconnectSilent {
+		// Before others can send on the new connection: it must come first.
+		if err := j.Sink.Send(NewMessage(r.reconnectResponse(p))); err != nil {
+			return nil, fmt.Errorf("resume: %w", err)
+		}
+	}
+	if old := p.sink.Swap(&sinkRef{j.Sink}); old != nil {
+		old.Close("resumed on a new connection")
+	}
+	if refusal != resumeNormal {
 		p.sink.Store(nil)
 		p.signalGone()
 		j.Sink.Close("simulated")
@@ -223,17 +245,6 @@ func (r *Room) resume(j Join) (*Session, error) {
 	}
 	p.signalLost = time.Time{}
 	p.address = j.Address
-	p.send(reply.Reconnect(&livekit.ReconnectResponse{
-		IceServers: r.iceServers(p), ServerInfo: r.serverInfo(),
-		ClientConfiguration: &livekit.ClientConfiguration{ResumeConnection: livekit.ClientConfigSetting_ENABLED},
-		LastMessageSeq:      p.lastReliable.Load(),
-	}))
-	if refusal == resumeDisconnect {
-		p.sink.Store(nil)
-		p.signalGone()
-		j.Sink.Close("simulated")
-		return s, nil
-	}
 	r.sendSnapshot(p)
 	if !p.single {
 		p.down.RestartICE()
@@ -242,6 +253,14 @@ func (r *Room) resume(j Join) (*Session, error) {
 		r.syncState(p, j.SyncState)
 	}
 	return s, nil
+}
+
+func (r *Room) reconnectResponse(p *Participant) *livekit.SignalResponse {
+	return reply.Reconnect(&livekit.ReconnectResponse{
+		IceServers: r.iceServers(p), ServerInfo: r.serverInfo(),
+		ClientConfiguration: &livekit.ClientConfiguration{ResumeConnection: livekit.ClientConfigSetting_ENABLED},
+		LastMessageSeq:      p.lastReliable.Load(),
+	})
 }
 
 // sendSnapshot tells p everything it may have missed. Actor.
