@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"sync"
@@ -89,8 +90,10 @@ func (e *events) kinds() (out []event.Kind) {
 
 type rig struct {
 	*Manager
-	t      *testing.T
-	events *events
+	t       *testing.T
+	events  *events
+	cert    tls.Certificate
+	onClose []func() error
 }
 
 // newRig starts a real media host on loopback and a manager over it.
@@ -115,6 +118,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	ev := &events{}
 	loop := peer.NewLoop()
 	m := NewManager(cfg, Deps{Host: host, Loop: loop, Events: ev, NodeID: "ND_test", Version: "test", Log: log})
+	r := &rig{Manager: m, t: t, events: ev, cert: cert}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -122,11 +126,13 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 			t.Error(err)
 		}
 		loop.Close()
-		if err := host.Close(); err != nil {
-			t.Error(err)
+		for _, end := range append(r.onClose, host.Close) {
+			if err := end(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
-	return &rig{m, t, ev}
+	return r
 }
 
 func claims(identity string, change func(*auth.Claims)) auth.Claims {

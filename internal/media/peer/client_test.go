@@ -56,9 +56,15 @@ func newRig(t testing.TB) *rig {
 
 func newRigWith(t testing.TB, cert tls.Certificate) *rig {
 	t.Helper()
+	return newRigChanged(t, cert, func(*transport.Config) {})
+}
+
+func newRigChanged(t testing.TB, cert tls.Certificate, change func(*transport.Config)) *rig {
+	t.Helper()
 	cfg := transport.Default()
 	cfg.UDPPort, cfg.TCPPort, cfg.EnableLoopback = 0, -1, true
 	cfg.BindAddresses = []string{"127.0.0.1"}
+	change(&cfg)
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	host, err := transport.NewHost(cfg, cert, slog.New(slog.DiscardHandler))
 	if err != nil {
