@@ -54,7 +54,8 @@ func explain(what string, err error) error {
 		errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting),
 		errors.Is(err, nats.ErrDisconnected), errors.Is(err, jetstream.ErrStreamNotFound),
-		errors.Is(err, jetstream.ErrBucketNotFound), isUnavailable(err):
+		errors.Is(err, jetstream.ErrBucketNotFound), errors.Is(err, jetstream.ErrNoHeartbeat),
+		isUnavailable(err):
 		is = ErrOutage
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		is = ErrClosed

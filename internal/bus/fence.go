@@ -113,8 +113,10 @@ func Guarded[T any](ctx context.Context, l *Lease, prefix string) (map[string]T,
 	ctx, cancel := l.b.bound(ctx)
 	defer cancel()
 	for {
-		out, raised := map[string]T{}, false
-		err := r.list(ctx, ">", func(key string, data []byte, revision uint64) error {
+		var out map[string]T
+		raised := false
+		begin := func() { out, raised = map[string]T{}, false }
+		err := r.list(ctx, ">", begin, func(key string, data []byte, revision uint64) error {
 			raised = raised || key == f.key && revision >= f.at.sequence
 			if r.private(key) || data == nil || !strings.HasPrefix(key, prefix) {
 				return nil

@@ -44,8 +44,9 @@ func (r Records[T]) Get(ctx context.Context, key string) (T, uint64, error) {
 // All returns every record by key. It may be a little old; a leader that must
 // know what its predecessor wrote uses [Guarded].
 func (r Records[T]) All(ctx context.Context) (map[string]T, error) {
-	out := map[string]T{}
-	err := r.list(ctx, r.prefix+">", func(key string, data []byte, _ uint64) error {
+	var out map[string]T
+	begin := func() { out = map[string]T{} }
+	err := r.list(ctx, r.prefix+">", begin, func(key string, data []byte, _ uint64) error {
 		if r.private(key) || data == nil {
 			return nil
 		}
@@ -53,24 +54,36 @@ func (r Records[T]) All(ctx context.Context) (map[string]T, error) {
 		out[strings.TrimPrefix(key, r.prefix)] = v
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	return out, err
 }
 
-// list tells the last value of each key, as follow does, and ends.
-func (r Records[T]) list(ctx context.Context, keys string, tell func(key string, data []byte, revision uint64) error) error {
+// list tells the last value of each key, as follow does, and ends. What it was
+// told before begin is called again does not count: there was a failure.
+func (r Records[T]) list(ctx context.Context, keys string, begin func(), tell func(key string, data []byte, revision uint64) error) error {
 	if _, err := r.b.bucket(ctx, r.bucket); err != nil {
 		return err
 	}
 	ctx, cancel := r.b.bound(ctx)
 	defer cancel()
-	err := r.follow(ctx, keys, tell, func() error { return errAll })
-	if !errors.Is(err, errAll) {
-		return fmt.Errorf("list %s: %w", r.bucket, err)
+	var wait backoff
+	for {
+		begin()
+		err := r.follow(ctx, keys, func(key string, data []byte, revision uint64) error {
+			if err := tell(key, data, revision); err != nil {
+				return &handlerError{fmt.Errorf("%s: %w", key, err)}
+			}
+			return nil
+		}, func() error { return errAll })
+		var stop *handlerError
+		switch {
+		case errors.Is(err, errAll):
+			return nil
+		case errors.As(err, &stop):
+			return fmt.Errorf("list %s: %w", r.bucket, stop.err)
+		case !pause(ctx, wait.next()):
+			return fmt.Errorf("list %s: %w: %w", r.bucket, ErrOutage, err)
+		}
 	}
-	return nil
 }
 
 // errAll ends a list.
