@@ -54,7 +54,7 @@ func (r *Room) share(node string) int {
 
 // charged notes that a charge for the room is on the share's node.
 func (s *RoomShare) charged(c *Charge, countsAfter time.Duration) {
-	shown := c.At.Add(max(c.Ramp, countsAfter))
+	shown := c.At.Add(max(c.Ramp, countsAfter, 1)) // a report of the same moment shows nothing of it
 	if c.held() {
 		shown = c.Until
 	}

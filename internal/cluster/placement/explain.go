@@ -51,7 +51,9 @@ const maxListed = 12
 func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", e.Outcome)
-	fmt.Fprintf(&b, "rule: %s\n", e.Rule)
+	if e.Rule != "" {
+		fmt.Fprintf(&b, "rule: %s\n", e.Rule)
+	}
 	for _, n := range e.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}

@@ -23,7 +23,7 @@ type Fit struct {
 type Move struct {
 	Kind Kind    `json:"kind"`
 	Name string  `json:"name"` // of the room or reservation, or the job's id
-	To   string  `json:"to"`
+	To   string  `json:"to"`   // the node; for an agent job the worker and its node
 	CPU  float64 `json:"cpu"`
 }
 
@@ -45,11 +45,7 @@ func (f Fit) String() string {
 		}
 		return s
 	}
-	nodes := map[string]bool{}
-	for _, m := range f.Moves {
-		nodes[m.To] = true
-	}
-	return fmt.Sprintf("all %d pieces on it fit on %d other nodes", len(f.Moves), len(nodes))
+	return fmt.Sprintf("all %d pieces on it fit elsewhere", len(f.Moves))
 }
 
 // FitsWithout asks placement itself where everything on a node would go if the
@@ -119,7 +115,7 @@ func (f *Fitter) Without(node string) (Fit, error) {
 	for _, r := range pieces {
 		kind, name := nameOf(r)
 		r = hop(r)
-		to, why, err := f.place(r)
+		d, why, err := f.place(r)
 		if err != nil {
 			return Fit{}, err
 		}
@@ -129,8 +125,8 @@ func (f *Fitter) Without(node string) (Fit, error) {
 			continue
 		}
 		undo = append(undo, undoOf(r, f.now))
-		taken[to] = append(taken[to], r)
-		fit.Moves = append(fit.Moves, Move{kind, name, to, r.Load.CPU})
+		taken[d.Node] = append(taken[d.Node], r)
+		fit.Moves = append(fit.Moves, Move{kind, name, label(d.Node, d.Worker), r.Load.CPU})
 	}
 	if fit.Fits {
 		for to, rs := range taken {
@@ -203,8 +199,7 @@ func (f *Fitter) piecesOf(n *cluster.Node) []Request {
 }
 
 // place tries a piece. A reason is why it does not fit.
-func (f *Fitter) place(r Request) (to, reason string, err error) {
-	var d Decision
+func (f *Fitter) place(r Request) (d Decision, reason string, err error) {
 	var failed error
 	if r.Kind == KindRoom {
 		d, _, failed = f.index.Room(r)
@@ -212,18 +207,18 @@ func (f *Fitter) place(r Request) (to, reason string, err error) {
 		d, failed = Decide(f.try, r, f.p)
 	}
 	if failed != nil {
-		return "", failed.Error(), nil
+		return d, failed.Error(), nil
 	}
 	n, _ := f.try.Node(d.Node)
 	if why := f.p.without(&n, d, r); why != "" {
-		return "", why, nil
+		return d, why, nil
 	}
 	for _, e := range d.Events(r, f.p, f.try.Policy()) {
 		if err := f.apply(e); err != nil {
-			return "", "", err
+			return d, "", err
 		}
 	}
-	return d.Node, "", nil
+	return d, "", nil
 }
 
 // without says why a node has no room for a piece that goes to it: it is over a

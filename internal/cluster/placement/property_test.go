@@ -183,6 +183,11 @@ func TestAllocationFailsOnlyWithoutNodes(t *testing.T) {
 			t.Fatalf("%d nodes run: %v\n%s", running, err, e)
 		case running == 0 && err == nil && d.Tier != TierDraining:
 			t.Fatalf("no node runs, yet it goes to %s\n%s", d.Node, e)
+		case err == nil && d.Tier == TierDraining:
+			room, _ := w.State.Room(r.Room)
+			if _, on := room.On(d.Node); !on || running > 0 && p.Spill != SpillNever {
+				t.Fatalf("it goes to %s, which drains\n%s", d.Node, e)
+			}
 		case err == nil && running > 0:
 			n, _ := w.State.Node(d.Node)
 			if n.Status != cluster.StatusRunning || (!n.Role.HostsMedia() && !d.Existing) {

@@ -71,7 +71,7 @@ func (c *call) reserved(res cluster.Reservation) bool {
 	}
 	c.d.Reservation = res.ID
 	if best == "" {
-		c.note("reservation %s has no running node", res.ID)
+		c.note("reservation %s has no running node of known load", res.ID)
 		return false
 	}
 	c.e.Rule = "reservation " + res.ID
