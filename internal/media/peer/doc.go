@@ -23,5 +23,6 @@
 // # Where to start reading
 //
 // peer.go (what it is made of), answer.go (the client offers), offer.go (we
-// offer), route.go (a packet arrives).
+// offer), route.go (a packet arrives), move.go and handover.go (the connection goes
+// elsewhere).
 package peer
