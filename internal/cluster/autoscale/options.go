@@ -81,7 +81,11 @@ func wantForecast(in input) (int, string) {
 		trend = min(max(in.m.TotalLoad/here.Total, 1/maxTrend), maxTrend)
 	}
 	peak, peakAt := here.Total, in.now
-	for t := in.now.Add(mp.HistoryBucket); !t.After(in.now.Add(lead)); t = t.Add(mp.HistoryBucket) {
+	end := in.now.Add(lead)
+	for t := in.now; t.Before(end); {
+		if t = t.Add(mp.HistoryBucket); t.After(end) {
+			t = end // the last part of a bucket is in the next one
+		}
 		if s, ok := h.At(t, mp); ok && s.Total > peak {
 			peak, peakAt = s.Total, t
 		}

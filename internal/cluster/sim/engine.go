@@ -57,7 +57,6 @@ type engine struct {
 type session struct {
 	room   string
 	end    int64
-	seq    uint64 // guards against an end that was overtaken by a crash
 	cpu    float64
 	points float64
 	people int32

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"time"
+
+	"github.com/concertina-rtc/concertina/internal/cluster"
 )
 
 // Figures are what policies are compared by.
@@ -33,8 +35,8 @@ type Figures struct {
 	HotNodeMinutes   float64 `json:"hot_node_minutes"`
 	HotPersonMinutes float64 `json:"hot_person_minutes"`
 	PeakHotPeople    int     `json:"peak_hot_people"`
-	// Spread is the load of the hottest node over the mean of all, when the
-	// total was highest.
+	// Spread is the load of the hottest node over the mean of all that take
+	// work, when the total was highest.
 	Spread     float64       `json:"spread"`
 	PeakAt     time.Duration `json:"peak_at"`
 	PeakTotal  float64       `json:"peak_total"`
@@ -76,15 +78,18 @@ func (e *engine) sample() {
 	e.timers.push(e.now+int64(step), evSample, 0)
 	m := &e.m
 	minutes := min(time.Duration(e.end-e.now), step).Minutes()
-	total, hottest, nodes, hotPeople := 0.0, 0.0, 0, 0
+	total, taking, hottest, nodes, hotPeople := 0.0, 0.0, 0.0, 0, 0
 	for _, n := range e.nodes {
 		if n == nil || !n.up || n.dead {
 			continue
 		}
 		load := n.load(e.now)
 		total += load
-		hottest = max(hottest, load)
-		nodes++
+		if e.takesWork(n) {
+			taking += load
+			hottest = max(hottest, load)
+			nodes++
+		}
 		if load > e.sc.HotLoad {
 			m.HotNodeMinutes += minutes
 			m.HotPersonMinutes += minutes * float64(n.people)
@@ -95,12 +100,15 @@ func (e *engine) sample() {
 	if nodes == 0 {
 		return
 	}
-	mean := total / float64(nodes)
+	mean := taking / float64(nodes)
 	if mean > e.sc.Autoscale.MaxLoad {
 		m.MinutesAboveLimit += minutes
 	}
 	if total > m.PeakTotal {
-		m.PeakTotal, m.PeakAt, m.Spread = total, time.Duration(e.now), hottest/mean
+		m.PeakTotal, m.PeakAt, m.Spread = total, time.Duration(e.now), 0
+		if mean > 0 {
+			m.Spread = hottest / mean
+		}
 		if nodes <= maxPeakNodes {
 			m.PeakByNode = e.loads()
 		}
@@ -110,6 +118,13 @@ func (e *engine) sample() {
 		e.countStatuses(&r)
 		m.rows = append(m.rows, r)
 	}
+}
+
+// takesWork reports whether the node runs, as the cluster sees it. One that
+// drains or is stopped does not lower the mean.
+func (e *engine) takesWork(m *machine) bool {
+	n, ok := e.state.Node(m.id)
+	return ok && n.Status == cluster.StatusRunning
 }
 
 // maxPeakNodes bounds the list of loads in a report.

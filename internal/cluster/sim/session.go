@@ -231,11 +231,11 @@ func number(x float64) string {
 	return strconv.FormatFloat(float64(int64(x*100+0.5))/100, 'f', -1, 64)
 }
 
-// loads is the real load of every node that is up, hottest first.
+// loads is the real load of every node that takes work, hottest first.
 func (e *engine) loads() []float64 {
 	var out []float64
 	for _, m := range e.nodes {
-		if m != nil && m.up && !m.dead {
+		if m != nil && m.up && !m.dead && e.takesWork(m) {
 			out = append(out, m.load(e.now))
 		}
 	}
