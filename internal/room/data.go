@@ -1,7 +1,6 @@
 package room
 
 import (
-	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -10,6 +9,7 @@ import (
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/room/data"
 	"github.com/concertina-rtc/concertina/internal/room/reply"
+	"github.com/concertina-rtc/concertina/internal/room/track"
 )
 
 // onPacket takes one DataPacket from a client's data channel, stamps it with
@@ -57,7 +57,7 @@ func (p *Participant) stamp(dp *livekit.DataPacket, kind livekit.DataPacket_Kind
 	onBehalf := p.agent && dp.ParticipantIdentity != "" // agents may speak for others
 	switch v := dp.Value.(type) {
 	case *livekit.DataPacket_User:
-		if v.User == nil || p.dedup.seen(v.User.Nonce) {
+		if v.User == nil || p.room.nonces.Seen(v.User.Nonce) {
 			return false
 		}
 		v.User.ParticipantSid, v.User.ParticipantIdentity = sid, identity
@@ -97,7 +97,10 @@ func (r *Room) forwardData(from *Participant, dp *livekit.DataPacket, kind livek
 	if kind == livekit.DataPacket_RELIABLE {
 		ch = peer.Reliable
 		if dp.Sequence > 0 && from != nil {
-			r.reliable.add(from.sid, dp, raw, sids)
+			r.reliable.Add(data.Packet{
+				At: time.Now(), Sender: from.sid, Sequence: dp.Sequence,
+				Identities: dp.DestinationIdentities, SIDs: sids, Data: raw,
+			})
 		}
 	}
 	for _, q := range *r.roster.Load() {
@@ -114,53 +117,6 @@ func (p *Participant) sendData(ch peer.Channel, raw []byte) {
 	}
 }
 
-// reliableCache is the room's [data.Cache], shared by all data goroutines.
-type reliableCache struct {
-	mu sync.Mutex
-	c  *data.Cache
-}
-
-func newReliableCache(ttl time.Duration, limit int) *reliableCache {
-	return &reliableCache{c: data.NewCache(ttl, limit)}
-}
-
-func (c *reliableCache) add(sender string, dp *livekit.DataPacket, raw []byte, sids []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.c.Add(data.Packet{
-		At: time.Now(), Sender: sender, Sequence: dp.Sequence,
-		Identities: dp.DestinationIdentities, SIDs: sids, Data: raw,
-	})
-}
-
-// expire frees what is too old to be asked for.
-func (c *reliableCache) expire(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.c.Expire(now)
-}
-
-// since returns what a newcomer has missed while its channel was not up.
-func (c *reliableCache) since(p *Participant, at time.Time) [][]byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.c.Since(p.identity, p.sid, at)
-}
-
-// after returns what a resumed client has missed; see [data.Cache.After].
-func (c *reliableCache) after(p *Participant, seen map[string]uint32) [][]byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.c.After(p.identity, p.sid, seen)
-}
-
-// newest returns the last packets for p; see [data.Cache.Newest].
-func (c *reliableCache) newest(p *Participant, size uint64) [][]byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.c.Newest(p.identity, p.sid, size)
-}
-
 // replay sends p again what it missed. Clients drop repeated sequences.
 func (p *Participant) replay(packets [][]byte) {
 	for _, raw := range packets {
@@ -168,14 +124,51 @@ func (p *Participant) replay(packets [][]byte) {
 	}
 }
 
-// nonceCache is [data.Nonces] for all data goroutines.
-type nonceCache struct {
-	mu sync.Mutex
-	n  data.Nonces
+// dataMember is a participant as package data sees it.
+type dataMember struct{ p *Participant }
+
+// Identity implements data.Member.
+func (m dataMember) Identity() string { return m.p.identity }
+
+// SID implements data.Member.
+func (m dataMember) SID() string { return m.p.sid }
+
+// MayReceive implements data.Member.
+func (m dataMember) MayReceive() bool { return m.p.permission.CanSubscribe }
+
+// Lets implements data.Member: who is hidden has no viewers.
+func (m dataMember) Lets(sid, identity, participantSID string) bool {
+	return !m.p.permission.Hidden && track.Allowed(m.p.grant, sid, identity, participantSID)
 }
 
-func (c *nonceCache) seen(nonce []byte) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n.Seen(nonce)
+// Send implements data.Member.
+func (m dataMember) Send(r *livekit.SignalResponse) { m.p.send(r) }
+
+// Deliver implements data.Member.
+func (m dataMember) Deliver(packet []byte) { m.p.sendData(peer.DataTrack, packet) }
+
+// publishDataTrack handles PublishDataTrackRequest. Actor.
+func (r *Room) publishDataTrack(p *Participant, req *livekit.PublishDataTrackRequest) {
+	if !p.permission.CanPublishData {
+		p.send(reply.Refused(livekit.RequestResponse_NOT_ALLOWED, "does not have permission to publish data", req))
+	} else if p.data.Publish(req) {
+		r.broadcastParticipant(p, true)
+	}
+}
+
+// unpublishDataTrack handles UnpublishDataTrackRequest. Actor.
+func (r *Room) unpublishDataTrack(p *Participant, req *livekit.UnpublishDataTrackRequest) {
+	if p.data.Unpublish(req) {
+		r.broadcastParticipant(p, true)
+	}
+}
+
+// onDataTrackPacket forwards one data track packet.
+func (p *Participant) onDataTrackPacket(raw []byte) {
+	if !p.canData.Load() {
+		return
+	}
+	if err := p.data.Forward(raw); err != nil {
+		p.room.totals.BadMessages.Add(1)
+	}
 }

@@ -79,6 +79,7 @@ func (r *Room) join(j Join) (*Session, error) {
 		r.addTrack(p, req)
 	}
 	r.subscribeToAll(p)
+	p.data.SubscribeAll()
 	if !p.single {
 		p.down.Negotiate()
 	}
@@ -94,10 +95,9 @@ func (r *Room) newParticipant(j Join, now time.Time) (*Participant, error) {
 		log:    r.log.With("participant", j.Claims.Identity, "participant_sid", sid),
 		claims: j.Claims, name: j.Claims.Name, metadata: j.Claims.Metadata, attributes: maps.Clone(j.Claims.Attributes),
 		joinedAt: now, lastRefresh: now, state: livekit.ParticipantInfo_JOINING,
-		autoSubscribe: j.AutoSubscribe, autoSubscribeData: j.AutoSubscribeData, adaptiveStream: j.AdaptiveStream,
-		agent:  j.Claims.Kind == livekit.ParticipantInfo_AGENT || j.Claims.Video.Agent,
-		codecs: map[string]string{}, audio: map[string]peer.AudioOptions{}, subs: map[string]*Subscription{},
-		dataPubs: map[uint16]*dataTrack{}, dataSubs: map[string]uint16{},
+		autoSubscribe: j.AutoSubscribe,
+		agent:         j.Claims.Kind == livekit.ParticipantInfo_AGENT || j.Claims.Video.Agent,
+		codecs:        map[string]string{}, audio: map[string]peer.AudioOptions{}, subs: map[string]*Subscription{},
 	}
 	if p.client == nil {
 		p.client = &livekit.ClientInfo{}
@@ -112,7 +112,12 @@ func (r *Room) newParticipant(j Join, now time.Time) (*Participant, error) {
 		maps.Copy(p.attributes, j.Attributes)
 	}
 	p.setPermission(j.Claims.Permission())
-	return p, p.connect()
+	p.data = r.dataTracks.Join(dataMember{p}, j.AutoSubscribeData)
+	if err := p.connect(); err != nil {
+		p.data.Leave()
+		return nil, err
+	}
+	return p, nil
 }
 
 // connect makes the participant's media connections.
@@ -323,7 +328,7 @@ func (p *Participant) activate() {
 	}
 	r.broadcastParticipant(p, true)
 	if first {
-		p.replay(r.reliable.since(p, p.joinedAt))
+		p.replay(r.reliable.Since(p.identity, p.sid, p.joinedAt))
 	}
 }
 

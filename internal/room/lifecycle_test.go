@@ -187,15 +187,6 @@ func answerRPC(t *testing.T, p *Participant, id, payload string) {
 	p.onPacket(livekit.DataPacket_RELIABLE, raw)
 }
 
-func (c *rpcCalls) ids() (out []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id := range c.byID {
-		out = append(out, id)
-	}
-	return out
-}
-
 func TestServerRPC(t *testing.T) {
 	r := newRig(t, nil)
 	ann, _ := r.join("ann", nil)
@@ -212,14 +203,14 @@ func TestServerRPC(t *testing.T) {
 			payload, err := room.PerformRPC(context.Background(), req)
 			done <- result{payload, err}
 		}()
-		eventually(t, "the call", func() bool { return len(room.rpcs.ids()) == 1 })
-		return room.rpcs.ids()[0], done
+		eventually(t, "the call", func() bool { return len(room.rpcs.Pending()) == 1 })
+		return room.rpcs.Pending()[0], done
 	}
 	end := func(done <-chan result) result {
 		t.Helper()
 		select {
 		case res := <-done:
-			if n := len(room.rpcs.ids()); n != 0 {
+			if n := len(room.rpcs.Pending()); n != 0 {
 				t.Errorf("%d calls are remembered", n)
 			}
 			return res

@@ -98,7 +98,7 @@ func (r *Room) handOver(p *Participant, c *peer.Peer) error {
 	m.missing++
 	return c.HandOver(peer.HandOver{
 		Host:  m.host,
-		Again: func(bytes uint64) [][]byte { return r.reliable.newest(p, bytes) },
+		Again: func(bytes uint64) [][]byte { return r.reliable.Newest(p.identity, p.sid, bytes) },
 		Done:  func(err error) { r.mail.post(func() { r.handedOver(p, m, err) }) },
 	})
 }

@@ -216,23 +216,3 @@ func TestMigrationByReconnect(t *testing.T) {
 		}
 	})
 }
-
-func TestNewestOfTheReliableCache(t *testing.T) {
-	c := newReliableCache(time.Minute, 1<<20)
-	p := &Participant{sid: "PA_p", identity: "p"}
-	for i, dp := range []*livekit.DataPacket{
-		{Sequence: 1}, {Sequence: 2}, {Sequence: 3, DestinationIdentities: []string{"q"}}, {Sequence: 4},
-	} {
-		c.add("PA_a", dp, []byte{byte(i + 1), 0, 0, 0}, nil)
-	}
-	c.add("PA_p", &livekit.DataPacket{Sequence: 1}, []byte("mine"), nil)
-	for bytes, want := range map[uint64][]byte{0: nil, 1: {4}, 4: {4}, 5: {2, 4}, 100: {1, 2, 4}} {
-		var got []byte
-		for _, m := range c.newest(p, bytes) {
-			got = append(got, m[0])
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("the newest %d bytes are %v, want %v", bytes, got, want)
-		}
-	}
-}

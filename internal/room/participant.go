@@ -13,6 +13,7 @@ import (
 	"github.com/concertina-rtc/concertina/internal/auth"
 	"github.com/concertina-rtc/concertina/internal/media/peer"
 	"github.com/concertina-rtc/concertina/internal/media/transport"
+	"github.com/concertina-rtc/concertina/internal/room/data"
 	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
@@ -35,39 +36,33 @@ type Participant struct {
 	hidden       atomic.Bool
 	agent        bool
 	lastReliable atomic.Uint32 // newest reliable sequence received from this client
-	dataHandles  atomic.Pointer[map[uint16]*dataTrack]
-	dedup        nonceCache
+	data         *data.Client  // its data tracks; Forward only
 
 	codecMu sync.Mutex
 	codecs  map[string]string            // preferred mime by the client's track id
 	audio   map[string]peer.AudioOptions // by the client's track id
 
 	// Actor owned.
-	claims      auth.Claims
-	permission  *livekit.ParticipantPermission
-	metadata    string
-	name        string
-	attributes  map[string]string
-	state       livekit.ParticipantInfo_State
-	joinedAt    time.Time
-	activeAt    time.Time
-	version     uint32
-	isPublisher bool
-	left        bool
-	reason      livekit.DisconnectReason
+	claims     auth.Claims
+	permission *livekit.ParticipantPermission
+	metadata   string
+	name       string
+	attributes map[string]string
+	state      livekit.ParticipantInfo_State
+	joinedAt   time.Time
+	activeAt   time.Time
+	version    uint32
+	left       bool
+	reason     livekit.DisconnectReason
 
-	autoSubscribe     bool
-	autoSubscribeData bool
-	adaptiveStream    bool
+	autoSubscribe bool
 
-	pending  []*pendingTrack
-	orphans  []peer.Uplink // negotiated before their AddTrackRequest arrived
-	pubs     []*Publication
-	grant    *livekit.SubscriptionPermission // who may subscribe; nil = everybody
-	subs     map[string]*Subscription        // by track sid
-	dataPubs map[uint16]*dataTrack           // by the publisher's handle
-	dataSubs map[string]uint16               // our handle by track sid
-	nextData uint16
+	pending []*pendingTrack
+	orphans []peer.Uplink // negotiated before their AddTrackRequest arrived
+	pubs    []*Publication
+	grant   *livekit.SubscriptionPermission // who may subscribe; nil = everybody
+	subs    map[string]*Subscription        // by track sid
+	wishes  uint64                          // subscriptions so far
 
 	signalLost   time.Time    // zero while signalling is up
 	lost         [2]time.Time // since when up (or the only connection) and down are lost; zero while up
@@ -120,8 +115,8 @@ func (p *Participant) proto() *livekit.ParticipantInfo {
 		Name: p.name, Metadata: p.metadata, Attributes: maps.Clone(p.attributes),
 		JoinedAt: p.joinedAt.Unix(), JoinedAtMs: p.joinedAt.UnixMilli(),
 		Version: p.version, Permission: proto.Clone(p.permission).(*livekit.ParticipantPermission),
-		Region: p.room.deps.Region, IsPublisher: p.isPublisher,
-		Kind: p.claims.Kind, KindDetails: p.claims.KindDetails,
+		Region: p.room.deps.Region,
+		Kind:   p.claims.Kind, KindDetails: p.claims.KindDetails,
 		DisconnectReason: p.reason,
 		ClientProtocol:   p.client.GetClientProtocol(),
 		Capabilities:     p.client.GetCapabilities(),
@@ -129,9 +124,8 @@ func (p *Participant) proto() *livekit.ParticipantInfo {
 	for _, pub := range p.pubs {
 		info.Tracks = append(info.Tracks, pub.proto())
 	}
-	for _, d := range p.dataPubs {
-		info.DataTracks = append(info.DataTracks, d.proto())
-	}
+	info.DataTracks = p.data.Published()
+	info.IsPublisher = len(info.Tracks) > 0 || len(info.DataTracks) > 0
 	return info
 }
 
@@ -194,13 +188,13 @@ func (r *Room) remove(p *Participant, reason livekit.DisconnectReason, action li
 		return
 	}
 	p.left = true
-	r.rpcs.abandon(p.sid, &RPCError{Code: rpcDisconnected, Message: "Recipient disconnected"})
+	r.rpcs.Abandon(p.sid, &RPCError{Code: rpcDisconnected, Message: "Recipient disconnected"})
 	p.log.Info("participant left", "reason", reason.String(), "state", p.state.String())
 	wasActive := p.state == livekit.ParticipantInfo_ACTIVE || !p.activeAt.IsZero()
 	for len(p.pubs) > 0 {
 		r.unpublish(p.pubs[0])
 	}
-	r.dropDataTracks(p)
+	p.data.Leave()
 	for _, s := range p.subs {
 		r.unsubscribe(s)
 	}

@@ -96,7 +96,7 @@ func (r *Room) mayPublish(p *Participant, req *livekit.AddTrackRequest) (livekit
 		return livekit.RequestResponse_INVALID_REQUEST, "a track needs a client id (cid)"
 	case !perm.CanPublish:
 		return livekit.RequestResponse_NOT_ALLOWED, "does not have permission to publish"
-	case len(perm.CanPublishSources) > 0 && !slices.Contains(perm.CanPublishSources, req.Source):
+	case !mayPublishSource(perm, req.Source):
 		return livekit.RequestResponse_NOT_ALLOWED, fmt.Sprintf("does not have permission to publish source %s", req.Source)
 	case r.cfg.MaxTracks > 0 && len(p.pubs)+len(p.pending) >= r.cfg.MaxTracks:
 		return livekit.RequestResponse_LIMIT_EXCEEDED, fmt.Sprintf("publishes %d tracks already (limit.num_tracks)", r.cfg.MaxTracks)
@@ -205,14 +205,13 @@ func (r *Room) trackNegotiated(p *Participant, u peer.Uplink) {
 		u.Receiver.OnAudioLevel(pub.meter.observe)
 	}
 	p.pubs = append(p.pubs, pub)
-	p.isPublisher = true
 	r.tracks[pub.info.Sid] = pub
 	r.totals.TracksPublished.Add(1)
 	p.log.Info("track published", "track", pub.info.Sid, "source", pub.info.Source.String(), "mime", u.Mime, "rids", u.Rids)
 	r.broadcastParticipant(p, true)
 	r.emitTrackPublished(pub)
 	for _, q := range r.participants {
-		if q != p && q.autoSubscribe {
+		if q.autoSubscribe {
 			r.subscribe(q, pub)
 		}
 	}
@@ -288,7 +287,6 @@ func (r *Room) unpublish(pub *Publication) {
 	p.log.Info("track unpublished", "track", pub.info.Sid)
 	p.pubs = slices.DeleteFunc(p.pubs, func(x *Publication) bool { return x == pub })
 	delete(r.tracks, pub.info.Sid)
-	p.isPublisher = len(p.pubs) > 0 || len(p.dataPubs) > 0
 	for _, s := range pub.subs {
 		r.unsubscribe(s)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/concertina-rtc/concertina/internal/room/data"
 	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
 
@@ -38,14 +39,16 @@ type Room struct {
 	wg      sync.WaitGroup // peers being closed, timers
 
 	roster   atomic.Pointer[[]*Participant] // the participants, for the data path
-	reliable *reliableCache
-	rpcs     rpcCalls // the server's
+	reliable *data.Cache
+	nonces   data.Nonces
+	rpcs     data.Calls // the server's
 
 	// Actor owned.
 	info         *livekit.Room
 	participants map[string]*Participant // by identity
 	tracks       map[string]*Publication // by track sid
-	emptySince   time.Time               // since when nobody is here
+	dataTracks   *data.Tracks
+	emptySince   time.Time // since when nobody is here
 	everJoined   bool
 	closing      bool
 	speakers     speakers
@@ -60,12 +63,12 @@ func newRoom(m *Manager, name string, rc *livekit.RoomConfiguration, now time.Ti
 		log:          m.deps.Log.With("room", name, "room_sid", sid),
 		mail:         newMailbox(),
 		done:         make(chan struct{}),
-		reliable:     newReliableCache(m.cfg.ReliableCacheTTL, 1<<20),
+		reliable:     data.NewCache(m.cfg.ReliableCacheTTL, 1<<20),
 		participants: map[string]*Participant{},
 		tracks:       map[string]*Publication{},
+		dataTracks:   data.NewTracks(func() string { return newSID("DTR_") }, m.cfg.MaxTracks),
 		emptySince:   now,
 		speakers:     speakers{sent: map[string]*livekit.SpeakerInfo{}},
-		rpcs:         rpcCalls{byID: map[string]rpcCall{}},
 		protocols:    map[string]rememberedProtocol{},
 		info: &livekit.Room{
 			Sid: sid, Name: name,
@@ -173,7 +176,7 @@ func (r *Room) proto() *livekit.Room {
 			continue
 		}
 		info.NumParticipants++
-		if p.isPublisher {
+		if len(p.pubs) > 0 || len(p.data.Published()) > 0 {
 			info.NumPublishers++
 		}
 		if p.claims.Kind == livekit.ParticipantInfo_EGRESS {

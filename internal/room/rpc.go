@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/concertina-rtc/concertina/internal/media/peer"
+	"github.com/concertina-rtc/concertina/internal/room/data"
 )
 
 // serverIdentity is who participants see as the caller of a server's RPC; they
@@ -46,8 +46,8 @@ func (r *Room) PerformRPC(ctx context.Context, req *livekit.PerformRpcRequest) (
 		timeout = rpcTimeout
 	}
 	id := newSID("")
-	defer r.rpcs.end(id)
-	var answer <-chan rpcAnswer
+	defer r.rpcs.End(id)
+	var answer <-chan data.Result
 	err := r.with(ctx, req.DestinationIdentity, func(p *Participant) error {
 		raw, err := proto.Marshal(&livekit.DataPacket{
 			ParticipantIdentity: serverIdentity, DestinationIdentities: []string{p.identity},
@@ -58,7 +58,7 @@ func (r *Room) PerformRPC(ctx context.Context, req *livekit.PerformRpcRequest) (
 		if err != nil {
 			return fmt.Errorf("marshal rpc: %w", err)
 		}
-		answer = r.rpcs.begin(id, p.sid)
+		answer = r.rpcs.Begin(id, p.sid)
 		if err := p.down.Send(peer.Reliable, raw); errors.Is(err, peer.ErrMessageTooLarge) {
 			return fmt.Errorf("%w: the payload does not fit into a data packet of %d bytes", ErrLimit, len(raw))
 		} else if err != nil {
@@ -73,7 +73,7 @@ func (r *Room) PerformRPC(ctx context.Context, req *livekit.PerformRpcRequest) (
 	defer timer.Stop()
 	select {
 	case a := <-answer:
-		return a.payload, a.err
+		return a.Payload, a.Err
 	case <-timer.C:
 		return "", ErrRPCTimeout
 	case <-ctx.Done():
@@ -81,72 +81,14 @@ func (r *Room) PerformRPC(ctx context.Context, req *livekit.PerformRpcRequest) (
 	}
 }
 
-// rpcAnswer is how a server's RPC ended.
-type rpcAnswer struct {
-	payload string
-	err     error
-}
-
-// rpcCalls are the server's RPCs that wait for an answer. Answers come by the
-// data goroutine of the participant called, which never waits for the room.
-type rpcCalls struct {
-	mu   sync.Mutex
-	byID map[string]rpcCall
-}
-
-type rpcCall struct {
-	sid    string // of the participant called
-	answer chan rpcAnswer
-}
-
-func (c *rpcCalls) begin(id, sid string) <-chan rpcAnswer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	answer := make(chan rpcAnswer, 1)
-	c.byID[id] = rpcCall{sid, answer}
-	return answer
-}
-
-func (c *rpcCalls) end(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.byID, id)
-}
-
-// settle ends the call with that id; false when no such call was made to that
-// participant.
-func (c *rpcCalls) settle(id, sid string, a rpcAnswer) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	call, ok := c.byID[id]
-	if !ok || call.sid != sid {
-		return false
-	}
-	delete(c.byID, id)
-	call.answer <- a
-	return true
-}
-
-// abandon ends the calls to a participant, or all of them when sid is empty.
-func (c *rpcCalls) abandon(sid string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, call := range c.byID {
-		if sid == "" || call.sid == sid {
-			delete(c.byID, id)
-			call.answer <- rpcAnswer{err: err}
-		}
-	}
-}
-
 // answersServer takes what answers a server's RPC; false when dp is for others.
 func (p *Participant) answersServer(dp *livekit.DataPacket) bool {
 	if res := dp.GetRpcResponse(); res != nil {
-		a := rpcAnswer{payload: res.GetPayload()}
+		a := data.Result{Payload: res.GetPayload()}
 		if e := res.GetError(); e != nil {
-			a = rpcAnswer{err: &RPCError{Code: e.Code, Message: e.Message, Data: e.Data}}
+			a = data.Result{Err: &RPCError{Code: e.Code, Message: e.Message, Data: e.Data}}
 		}
-		if p.room.rpcs.settle(res.GetRequestId(), p.sid, a) {
+		if p.room.rpcs.Settle(res.GetRequestId(), p.sid, a) {
 			return true
 		}
 	}

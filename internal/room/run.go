@@ -45,6 +45,7 @@ func (r *Room) doTick(now time.Time) time.Duration {
 		}
 	}
 	r.tickSpeakers(now)
+	r.reliable.Expire(now)
 	if now.Sub(r.lastQuality) >= qualityInterval {
 		r.lastQuality = now
 		r.tickQuality()
@@ -79,7 +80,7 @@ func (r *Room) close(reason livekit.DisconnectReason) {
 func (r *Room) finish() {
 	r.manager.forget(r)
 	r.mail.close()
-	r.rpcs.abandon("", ErrClosed)
+	r.rpcs.Abandon("", ErrClosed)
 	r.emitRoomFinished()
 	r.totals.RoomsFinished.Add(1)
 	r.log.Info("room finished")

@@ -139,27 +139,45 @@ func (r *Room) setProfile(p *Participant, name, metadata string, attributes map[
 func (r *Room) applyPermission(p *Participant, perm *livekit.ParticipantPermission) {
 	wasHidden, could := p.permission.Hidden, p.permission.CanSubscribe
 	p.setPermission(proto.Clone(perm).(*livekit.ParticipantPermission))
+	p.pending = slices.DeleteFunc(p.pending, func(t *pendingTrack) bool { return !mayPublishSource(perm, t.info.Source) })
 	for _, pub := range slices.Clone(p.pubs) {
-		if perm.CanPublish && (len(perm.CanPublishSources) == 0 || slices.Contains(perm.CanPublishSources, pub.info.Source)) {
-			continue
+		if !mayPublishSource(perm, pub.info.Source) {
+			r.unpublish(pub)
+			p.send(reply.TrackUnpublished(pub.info.Sid))
 		}
-		r.unpublish(pub)
-		p.send(reply.TrackUnpublished(pub.info.Sid))
+	}
+	if !perm.CanPublishData {
+		p.data.UnpublishAll(func(d *livekit.DataTrackInfo) { p.send(reply.DataTrackUnpublished(d)) })
 	}
 	if could != perm.CanSubscribe {
-		r.enforceCanSubscribe(p)
+		r.canSubscribeChanged(p)
 	}
 	if wasHidden != perm.Hidden {
 		r.hiddenChanged(p)
 	}
+	p.data.PermissionChanged()
 	r.refreshToken(p, time.Now())
 }
 
-// hiddenChanged lets others see p come or go. Actor.
+// mayPublishSource: a list of sources restricts who may publish at all.
+func mayPublishSource(perm *livekit.ParticipantPermission, s livekit.TrackSource) bool {
+	return perm.CanPublish && (len(perm.CanPublishSources) == 0 || slices.Contains(perm.CanPublishSources, s))
+}
+
+// hiddenChanged lets others see p, and what it publishes, come or go. Actor.
 func (r *Room) hiddenChanged(p *Participant) {
-	if !p.permission.Hidden {
-		return // the caller's broadcast shows it
+	if !p.permission.Hidden { // the caller's broadcast shows p
+		for _, q := range r.participants {
+			r.subscribeToAll(q)
+		}
+		return
 	}
+	for _, pub := range p.pubs {
+		for _, s := range pub.subs {
+			r.unsubscribe(s)
+		}
+	}
+	p.version++
 	gone := p.proto()
 	gone.State = livekit.ParticipantInfo_DISCONNECTED
 	r.broadcast(reply.Participants(gone), p)
@@ -183,7 +201,11 @@ func (r *Room) updateOwnProfile(p *Participant, m *livekit.UpdateParticipantMeta
 // UpdateSubscriptions subscribes or unsubscribes a participant.
 func (r *Room) UpdateSubscriptions(ctx context.Context, identity string, u *livekit.UpdateSubscription) error {
 	return r.with(ctx, identity, func(p *Participant) error {
-		for _, sid := range u.TrackSids {
+		sids := slices.Clone(u.TrackSids)
+		for _, pt := range u.ParticipantTracks {
+			sids = append(sids, pt.GetTrackSids()...)
+		}
+		for _, sid := range sids {
 			if u.Subscribe && r.tracks[sid] == nil {
 				return ErrTrackNotFound
 			}

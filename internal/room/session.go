@@ -197,7 +197,7 @@ func (s *Session) Handle(req *livekit.SignalRequest) {
 	case *livekit.SignalRequest_UnpublishDataTrackRequest:
 		s.do(func() { r.unpublishDataTrack(p, m.UnpublishDataTrackRequest) })
 	case *livekit.SignalRequest_UpdateDataSubscription:
-		s.do(func() { r.updateDataSubscription(p, m.UpdateDataSubscription) })
+		s.do(func() { p.data.Subscribe(m.UpdateDataSubscription) })
 	default:
 		r.totals.BadMessages.Add(1)
 		p.log.Warn("signal request of an unknown type ignored")
@@ -275,7 +275,7 @@ func (r *Room) sendSnapshot(p *Participant) {
 	p.send(reply.Room(r.proto()))
 	r.sendSpeakersTo(p)
 	r.refreshToken(p, time.Now())
-	r.sendDataHandles(p)
+	p.data.SendHandles()
 }
 
 // syncState reconciles what a resuming client believes. A client whose
@@ -300,9 +300,9 @@ func (r *Room) syncState(p *Participant, st *livekit.SyncState) {
 		}
 	}
 	if ds := st.GetDataSubscription(); ds != nil {
-		r.updateDataSubscription(p, ds)
+		p.data.Subscribe(ds)
 	}
-	p.replay(r.reliable.after(p, data.States(st.GetDatachannelReceiveStates())))
+	p.replay(r.reliable.After(p.identity, p.sid, data.States(st.GetDatachannelReceiveStates())))
 }
 
 // syncSubscription applies the subscriptions of a resuming client: with

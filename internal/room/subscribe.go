@@ -1,6 +1,7 @@
 package room
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -15,69 +16,103 @@ import (
 	"github.com/concertina-rtc/concertina/internal/room/track"
 )
 
-// Subscription is one participant's wish to receive one track. Actor owned.
+// Subscription is one participant's wish to receive one track. It lives as long
+// as the wish, also while the track may not be received. Actor owned.
 type Subscription struct {
 	pub        *Publication
 	subscriber *Participant
+	number     uint64                       // of the subscriber's wishes, the oldest first
 	settings   *livekit.UpdateTrackSettings // as the client last asked
 	denied     bool                         // by the publisher's permission
+	waiting    bool                         // for another to end, because of a limit
+	live       bool                         // the peer was asked for it
+	round      int                          // how often it was
 	bound      *sfu.DownTrack               // nil until its media section is negotiated
 	from       *sfu.Receiver                // what bound is attached to
-	ended      bool
 }
 
-// allows tells whether the publisher lets q subscribe to this track.
-func (pub *Publication) allows(q *Participant) bool {
-	return track.Allowed(pub.publisher.grant, pub.info.Sid, q.identity, q.sid)
-}
-
-// subscribeToAll subscribes a newcomer to everything. Actor.
+// subscribeToAll subscribes p to everything, if it wants that. Actor.
 func (r *Room) subscribeToAll(p *Participant) {
 	if !p.autoSubscribe {
 		return
 	}
 	for _, q := range r.participants {
 		for _, pub := range q.pubs {
-			if q != p {
-				r.subscribe(p, pub)
-			}
+			r.subscribe(p, pub)
 		}
 	}
 }
 
-// subscribe makes p receive pub, or notes why it may not. Actor.
+// subscribe notes that p wishes to receive pub, and sees to it. Nobody can
+// subscribe to who is hidden. Actor.
 func (r *Room) subscribe(p *Participant, pub *Publication) {
-	sid := pub.info.Sid
-	if s := p.subs[sid]; s != nil && !s.denied {
+	if pub.publisher == p || pub.publisher.permission.Hidden || p.subs[pub.info.Sid] != nil {
 		return
 	}
-	if !p.permission.CanSubscribe {
-		return
+	p.wishes++
+	s := &Subscription{
+		pub: pub, subscriber: p, number: p.wishes,
+		settings: &livekit.UpdateTrackSettings{Quality: livekit.VideoQuality_HIGH},
 	}
-	if r.overLimit(p, pub.info.Type) {
-		p.log.Warn("subscription over the limit", "track", sid)
-		p.send(reply.SubscriptionError(sid, livekit.SubscriptionError_SE_UNKNOWN))
-		return
+	p.subs[pub.info.Sid], pub.subs[p] = s, s
+	r.settle(s)
+}
+
+// settle makes the track flow, or stops it, as permissions and limits say, and
+// tells the client why it does not. Actor.
+func (r *Room) settle(s *Subscription) {
+	p, pub := s.subscriber, s.pub
+	if denied := !track.Allowed(pub.publisher.grant, pub.info.Sid, p.identity, p.sid); denied != s.denied {
+		s.denied = denied
+		p.send(reply.SubscriptionPermission(pub.publisher.sid, pub.info.Sid, !denied))
 	}
-	s := p.subs[sid]
-	if s == nil {
-		s = &Subscription{pub: pub, subscriber: p, settings: &livekit.UpdateTrackSettings{Quality: livekit.VideoQuality_HIGH}}
-		p.subs[sid], pub.subs[p] = s, s
+	may := !s.denied && p.permission.CanSubscribe
+	if over := may && !s.live && r.overLimit(p, pub.info.Type); over != s.waiting {
+		if s.waiting = over; over {
+			p.log.Info("subscription waits: limit reached", "track", pub.info.Sid)
+			p.send(reply.SubscriptionError(pub.info.Sid, livekit.SubscriptionError_SE_UNKNOWN))
+		}
 	}
-	if s.denied = !pub.allows(p); s.denied {
-		p.send(reply.SubscriptionPermission(pub.publisher.sid, pub.info.Sid, false))
-		return
+	switch want := may && !s.waiting; {
+	case want && !s.live:
+		s.start()
+	case !want && s.live:
+		s.release()
+		r.settleWaiting(p)
 	}
+}
+
+// settleWaiting gives what has become free to those that wait for it, the
+// longest first. Actor.
+func (r *Room) settleWaiting(p *Participant) {
+	var waiting []*Subscription
+	for _, s := range p.subs {
+		if s.waiting {
+			waiting = append(waiting, s)
+		}
+	}
+	slices.SortFunc(waiting, func(a, b *Subscription) int { return cmp.Compare(a.number, b.number) })
+	for _, s := range waiting {
+		r.settle(s)
+	}
+}
+
+// start asks the peer for the track.
+func (s *Subscription) start() {
+	p, pub, mail := s.subscriber, s.pub, s.subscriber.room.mail
 	kind := sfu.Video
 	if pub.info.Type == livekit.TrackType_AUDIO {
 		kind = sfu.Audio
 	}
+	s.live = true
+	s.round++
+	round := s.round
 	p.down.Subscribe(peer.Downlink{
-		TrackID: sid, StreamID: p.streamID(pub), ReusedStreamID: pub.publisher.sid + "|" + sid,
+		TrackID: pub.info.Sid, StreamID: p.streamID(pub), ReusedStreamID: pub.publisher.sid + "|" + pub.info.Sid,
 		Kind: kind, Codecs: pub.mimes(),
 		Stereo: pub.info.Stereo,
-		Bound:  func(d *sfu.DownTrack) { r.mail.post(func() { s.bind(d) }) },
-		Failed: func(err error) { r.mail.post(func() { s.failed(err) }) },
+		Bound:  func(d *sfu.DownTrack) { mail.post(func() { s.bind(round, d) }) },
+		Failed: func(err error) { mail.post(func() { s.failed(round, err) }) },
 	})
 	p.down.Negotiate()
 }
@@ -92,7 +127,7 @@ func (r *Room) overLimit(p *Participant, t livekit.TrackType) bool {
 	}
 	n := 0
 	for _, s := range p.subs {
-		if s.pub.info.Type == t && !s.denied {
+		if s.pub.info.Type == t && s.live {
 			n++
 		}
 	}
@@ -124,9 +159,10 @@ func (p *Participant) streamID(pub *Publication) string {
 	return pub.publisher.sid + "|" + stream
 }
 
-// bind connects a negotiated down track to its source. Actor.
-func (s *Subscription) bind(d *sfu.DownTrack) {
-	if s.ended || s.denied {
+// bind connects a negotiated down track to its source. A down track of an
+// earlier round has been closed by the peer. Actor.
+func (s *Subscription) bind(round int, d *sfu.DownTrack) {
+	if !s.live || round != s.round {
 		d.Close()
 		return
 	}
@@ -140,8 +176,8 @@ func (s *Subscription) bind(d *sfu.DownTrack) {
 }
 
 // failed tells the client that it will not get this track. Actor.
-func (s *Subscription) failed(err error) {
-	if s.ended {
+func (s *Subscription) failed(round int, err error) {
+	if !s.live || round != s.round {
 		return
 	}
 	reason := livekit.SubscriptionError_SE_UNKNOWN
@@ -194,6 +230,9 @@ func (pub *Publication) requestCodec(now time.Time) {
 	if pub.missing == "" || now.Sub(pub.requested) < codecRetry {
 		return
 	}
+	if pub.missing = pub.unserved(); pub.missing == "" {
+		return // who needed it is gone
+	}
 	pub.requested = now
 	all := []*livekit.SubscribedQuality{
 		{Quality: livekit.VideoQuality_LOW, Enabled: true},
@@ -206,6 +245,16 @@ func (pub *Publication) requestCodec(now time.Time) {
 		u.SubscribedCodecs = append(u.SubscribedCodecs, &livekit.SubscribedCodec{Codec: name, Qualities: all})
 	}
 	pub.publisher.send(reply.SubscribedQuality(u))
+}
+
+// unserved returns a codec that a viewer waits for, or "".
+func (pub *Publication) unserved() string {
+	for _, s := range pub.subs {
+		if s.bound != nil && s.from == nil && s.subscriber.downReady {
+			return s.bound.Codec().Mime
+		}
+	}
+	return ""
 }
 
 func (pub *Publication) sending() (out []string) {
@@ -238,14 +287,17 @@ func (s *Subscription) spatial() int {
 
 // unsubscribe ends s. Actor.
 func (r *Room) unsubscribe(s *Subscription) {
-	s.ended = true
 	delete(s.pub.subs, s.subscriber)
 	delete(s.subscriber.subs, s.pub.info.Sid)
-	s.release()
+	if s.live {
+		s.release()
+		r.settleWaiting(s.subscriber)
+	}
 }
 
 // release takes the down track away; the subscription itself may live on.
 func (s *Subscription) release() {
+	s.live = false
 	if s.bound != nil && s.from != nil {
 		s.from.RemoveDownTrack(s.bound)
 	}
@@ -266,9 +318,9 @@ func (r *Room) updateSubscription(p *Participant, u *livekit.UpdateSubscription)
 		case !u.Subscribe && s != nil:
 			r.unsubscribe(s)
 		case !u.Subscribe:
-		case pub == nil:
+		case pub == nil || pub.publisher.permission.Hidden && pub.publisher != p:
 			p.send(reply.SubscriptionError(sid, livekit.SubscriptionError_SE_TRACK_NOTFOUND))
-		case pub.publisher != p:
+		default:
 			r.subscribe(p, pub)
 		}
 	}
@@ -288,30 +340,17 @@ func (r *Room) updateTrackSettings(p *Participant, u *livekit.UpdateTrackSetting
 func (r *Room) setSubscriptionPermission(p *Participant, g *livekit.SubscriptionPermission) {
 	p.grant = g
 	for _, pub := range p.pubs {
-		for q, s := range pub.subs {
-			allowed := pub.allows(q)
-			if allowed == !s.denied {
-				continue
-			}
-			q.send(reply.SubscriptionPermission(pub.publisher.sid, pub.info.Sid, allowed))
-			if allowed {
-				r.subscribe(q, pub)
-				continue
-			}
-			s.denied = true
-			s.release()
+		for _, s := range pub.subs {
+			r.settle(s)
 		}
 	}
-	r.enforceDataPermission(p)
+	p.data.PermissionChanged()
 }
 
-// enforceCanSubscribe applies a changed can_subscribe. Actor.
-func (r *Room) enforceCanSubscribe(p *Participant) {
-	if p.permission.CanSubscribe {
-		r.subscribeToAll(p)
-		return
-	}
+// canSubscribeChanged applies a changed can_subscribe. Actor.
+func (r *Room) canSubscribeChanged(p *Participant) {
 	for _, s := range p.subs {
-		r.unsubscribe(s)
+		r.settle(s)
 	}
+	r.subscribeToAll(p)
 }

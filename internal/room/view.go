@@ -60,10 +60,10 @@ func (p *Participant) view() view.Participant {
 		v.BitrateIn += t.Bitrate
 		v.Tracks = append(v.Tracks, t)
 	}
-	for _, d := range p.dataPubs {
+	for _, d := range p.data.Published() {
 		v.Tracks = append(v.Tracks, view.Track{
-			SID: d.info.Sid, Name: d.info.Name, Type: "data", Source: "unknown",
-			Encryption: strings.ToLower(d.info.Encryption.String()), Subscribers: len(*d.viewers.Load()),
+			SID: d.Sid, Name: d.Name, Type: "data", Source: "unknown",
+			Encryption: strings.ToLower(d.Encryption.String()), Subscribers: p.room.dataTracks.Viewers(d.Sid),
 		})
 	}
 	for _, s := range p.subs {

@@ -1,14 +1,16 @@
-// Package data holds the pure parts of a room's data path: which reliable
-// packets are kept to be sent again ([Cache]), which user packets came before
-// ([Nonces]), and how the header of a data track packet is rewritten
-// ([Forward]).
+// Package data holds what a room knows about data beside the packets: which
+// reliable ones are kept to be sent again ([Cache]), which user packets came
+// before ([Nonces]), which RPCs of the server are under way ([Calls]), and the
+// data tracks with their handles ([Tracks]).
 //
-// It sends nothing and owns no lock: package room does. Start at Cache.
+// It does not read data channels and decides nothing about permissions: package
+// room does. Start at Tracks.
 package data
 
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -25,10 +27,12 @@ type Packet struct {
 }
 
 // Cache keeps recent reliable packets, for participants whose channel was not
-// up yet or was down for a moment. The caller owns the lock.
+// up yet or was down for a moment. Safe for concurrent use.
 type Cache struct {
 	ttl   time.Duration
 	limit int // bytes
+
+	mu    sync.Mutex
 	items []Packet
 	bytes int
 }
@@ -38,13 +42,21 @@ func NewCache(ttl time.Duration, limit int) *Cache { return &Cache{ttl: ttl, lim
 
 // Add keeps a packet. Times must not go back.
 func (c *Cache) Add(p Packet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.items = append(c.items, p)
 	c.bytes += len(p.Data)
-	c.Expire(p.At)
+	c.expire(p.At)
 }
 
 // Expire drops what is too old or too much.
 func (c *Cache) Expire(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expire(now)
+}
+
+func (c *Cache) expire(now time.Time) {
 	n := 0
 	for n < len(c.items) && (c.bytes > c.limit || now.Sub(c.items[n].At) > c.ttl) {
 		c.bytes -= len(c.items[n].Data)
@@ -52,9 +64,6 @@ func (c *Cache) Expire(now time.Time) {
 	}
 	c.items = slices.Delete(c.items, 0, n)
 }
-
-// Len returns the number of packets kept.
-func (c *Cache) Len() int { return len(c.items) }
 
 // For reports whether a packet for those identities and sids is for the
 // participant with this identity and sid.
@@ -72,6 +81,8 @@ func (p *Packet) isFor(identity, sid string) bool {
 
 // Since returns what was sent to a participant since a time, oldest first.
 func (c *Cache) Since(identity, sid string, since time.Time) (out [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i := range c.items {
 		if p := &c.items[i]; p.isFor(identity, sid) && !p.At.Before(since) {
 			out = append(out, p.Data)
@@ -83,6 +94,8 @@ func (c *Cache) Since(identity, sid string, since time.Time) (out [][]byte) {
 // After returns what a participant has missed, oldest first: from the senders
 // it knows, the packets above the last sequence it has seen of each.
 func (c *Cache) After(identity, sid string, seen map[string]uint32) (out [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i := range c.items {
 		p := &c.items[i]
 		if last, known := seen[p.Sender]; known && p.Sequence > last && p.isFor(identity, sid) {
@@ -95,6 +108,8 @@ func (c *Cache) After(identity, sid string, seen map[string]uint32) (out [][]byt
 // Newest returns the last packets for a participant, oldest first, of so many
 // bytes together or a little more, or all there are.
 func (c *Cache) Newest(identity, sid string, size uint64) (out [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i := len(c.items) - 1; i >= 0 && size > 0; i-- {
 		p := &c.items[i]
 		if !p.isFor(identity, sid) {
@@ -117,8 +132,9 @@ func States(list []*livekit.DataChannelReceiveState) map[string]uint32 {
 }
 
 // Nonces remembers the nonces of the last user packets. The zero value is
-// ready; the caller owns the lock.
+// ready. Safe for concurrent use.
 type Nonces struct {
+	mu   sync.Mutex
 	ring [64][]byte
 	next int
 }
@@ -132,6 +148,8 @@ func (c *Nonces) Seen(nonce []byte) bool {
 	if len(nonce) == 0 || len(nonce) > maxNonce {
 		return false
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, n := range c.ring {
 		if bytes.Equal(n, nonce) {
 			return true

@@ -35,8 +35,8 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Errorf("kept %v a minute after the third", got)
 	}
 	c.Expire(start.Add(time.Hour))
-	if c.Len() != 0 || c.bytes != 0 {
-		t.Errorf("%d packets, %d bytes after an hour", c.Len(), c.bytes)
+	if len(c.items) != 0 || c.bytes != 0 {
+		t.Errorf("%d packets, %d bytes after an hour", len(c.items), c.bytes)
 	}
 }
 
