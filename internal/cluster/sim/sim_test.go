@@ -90,7 +90,7 @@ func TestBuiltins(t *testing.T) {
 	worth := map[string]func(*testing.T, []Report){"school-week": forecastIsWorthIt, "exam": reservationIsWorthIt}
 	compare := map[string][]string{
 		"incident-joins": {"default", "plain"}, "incident-classes": {"default", "plain"}, "incident-agents": {"default", "plain"},
-		"exam": {"default", "booked"}, "live-event": {"default", "reactive", "plain"}, "school-week": {"default", "forecast", "calendar", "careful", "fixed"},
+		"exam": {"default", "booked"}, "live-event": {"default", "reactive", "plain"}, "school-week": {"default", "forecast", "calendar", "careful"},
 	}
 	for _, b := range Builtins() {
 		if b.Name == "big-day" {
