@@ -19,25 +19,24 @@ type Config struct {
 	Codecs             []peer.CodecSpec
 	Protocol           string // of the candidates clients are offered: "udp", "tcp" or "" for both
 
-	MaxMetadataSize     int // bytes
-	MaxAttributesSize   int // bytes, keys and values together
-	MaxRoomName         int // bytes
-	MaxIdentity         int // bytes
-	MaxName             int // bytes
-	MaxTracks           int // published by one participant
-	MaxSubscribedAudio  int // tracks forwarded to one participant
-	MaxSubscribedVideo  int
-	MaxDataMessage      int // bytes of one data packet
-	PLIThrottle         [3]time.Duration
-	Levels              measure.Levels
-	JoinTimeout         time.Duration // from join to media
-	MediaGrace          time.Duration // from losing media to removal, unless resumed
-	SignalGrace         time.Duration // from losing signalling to removal while media lives
-	TokenRefresh        time.Duration // how often a fresh token is sent
-	PingInterval        time.Duration
-	PingTimeout         time.Duration
-	ReliableCacheTTL    time.Duration // how long reliable packets are kept for joiners
-	SubscriberQueueSize int           // data packets buffered for one slow subscriber
+	MaxMetadataSize    int // bytes
+	MaxAttributesSize  int // bytes, keys and values together
+	MaxRoomName        int // bytes
+	MaxIdentity        int // bytes
+	MaxName            int // bytes
+	MaxTracks          int // published by one participant
+	MaxSubscribedAudio int // tracks forwarded to one participant
+	MaxSubscribedVideo int
+	MaxDataMessage     int // bytes of one data packet
+	PLIThrottle        [3]time.Duration
+	Levels             measure.Levels
+	JoinTimeout        time.Duration // from join to media
+	MediaGrace         time.Duration // from losing media to removal, unless resumed
+	SignalGrace        time.Duration // from losing signalling to removal while media lives
+	TokenRefresh       time.Duration // how often a fresh token is sent
+	PingInterval       time.Duration
+	PingTimeout        time.Duration
+	ReliableCacheTTL   time.Duration // how long reliable packets are kept for joiners
 }
 
 // DefaultConfig returns LiveKit's defaults.

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -22,14 +23,15 @@ func (p *Participant) onPacket(kind livekit.DataPacket_Kind, raw []byte) {
 	}
 	if limit := r.cfg.MaxDataMessage; limit > 0 && len(raw) > limit {
 		r.totals.DataDropped.Add(1)
-		p.log.Warn("data packet too large", "bytes", len(raw), "limit", limit)
-		p.send(reply.Refused(livekit.RequestResponse_LIMIT_EXCEEDED, "data packet is larger than the limit of 64 kB (limit.max_data_message); send it as a byte stream", nil))
+		p.complain("data packet too large", "bytes", len(raw), "limit", limit)
+		p.send(reply.Refused(livekit.RequestResponse_LIMIT_EXCEEDED, fmt.Sprintf(
+			"data packet has %d bytes, at most %d are allowed (limit.max_data_message_size); send it as a byte stream", len(raw), limit), nil))
 		return
 	}
 	dp := &livekit.DataPacket{}
 	if err := proto.Unmarshal(raw, dp); err != nil {
 		r.totals.BadMessages.Add(1)
-		p.log.Warn("data packet is not a protobuf", "error", err)
+		p.complain("data packet is not a protobuf", "error", err)
 		return
 	}
 	if kind == livekit.DataPacket_RELIABLE && dp.Sequence > 0 {

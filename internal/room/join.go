@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"golang.org/x/time/rate"
 
 	"github.com/concertina-rtc/concertina/internal/auth"
 	"github.com/concertina-rtc/concertina/internal/media/peer"
@@ -50,7 +51,7 @@ func (j *Join) canCreate() bool { return j.Claims.Video.RoomCreate }
 
 // join adds the participant and sends its join response. Actor.
 func (r *Room) join(j Join) (*Session, error) {
-	if err := r.admit(j.Claims.Identity); err != nil {
+	if err := r.admit(&j.Claims); err != nil {
 		return nil, err
 	}
 	if err := r.checkProfile(j.Claims.Name, j.Metadata, j.Attributes); err != nil {
@@ -97,6 +98,7 @@ func (r *Room) newParticipant(j Join, now time.Time) (*Participant, error) {
 		joinedAt: now, lastRefresh: now, state: livekit.ParticipantInfo_JOINING,
 		autoSubscribe: j.AutoSubscribe,
 		agent:         j.Claims.Kind == livekit.ParticipantInfo_AGENT || j.Claims.Video.Agent,
+		noise:         rate.Sometimes{First: 10, Interval: 10 * time.Second},
 		codecs:        map[string]string{}, audio: map[string]peer.AudioOptions{}, subs: map[string]*Subscription{},
 	}
 	if p.client == nil {
@@ -109,7 +111,11 @@ func (r *Room) newParticipant(j Join, now time.Time) (*Participant, error) {
 		if p.attributes == nil {
 			p.attributes = map[string]string{}
 		}
-		maps.Copy(p.attributes, j.Attributes)
+		for k, v := range j.Attributes {
+			if v != "" { // the token's cannot be deleted
+				p.attributes[k] = v
+			}
+		}
 	}
 	p.setPermission(j.Claims.Permission())
 	p.data = r.dataTracks.Join(dataMember{p}, j.AutoSubscribeData)

@@ -94,7 +94,7 @@ func TestJoinWhileTheRoomEnds(t *testing.T) {
 	deleted, admitted := make(chan error, 1), make(chan error, 1)
 	go func() { deleted <- old.Delete(context.Background()) }()
 	eventually(t, "delete asked", func() bool { return old.mail.waiting() == 1 })
-	go func() { admitted <- r.Admit(context.Background(), "r", "bob", false) }()
+	go func() { admitted <- r.Admit(context.Background(), Join{Room: "r", Claims: claims("bob", nil)}) }()
 	eventually(t, "admission asked", func() bool { return old.mail.waiting() == 2 })
 	type joined struct {
 		s   *Session

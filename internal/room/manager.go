@@ -62,7 +62,8 @@ func (m *Manager) Totals() *Totals { return &m.totals }
 // Admit tells whether a participant could join room now, before anything is
 // set up. Errors: [ErrRoomNotFound] when auto-create is off, [ErrRoomFull],
 // [ErrLimit] with the value at fault, [ErrClosed] while shutting down.
-func (m *Manager) Admit(ctx context.Context, name, identity string, canCreate bool) error {
+func (m *Manager) Admit(ctx context.Context, j Join) error {
+	name, identity := j.Room, j.Claims.Identity
 	if n := m.cfg.MaxRoomName; n > 0 && len(name) > n {
 		return fmt.Errorf("%w: room name has %d bytes, at most %d are allowed (limit.max_room_name_length)", ErrLimit, len(name), n)
 	}
@@ -76,12 +77,12 @@ func (m *Manager) Admit(ctx context.Context, name, identity string, canCreate bo
 		switch {
 		case closed:
 			return ErrClosed
-		case r == nil && !m.cfg.AutoCreate && !canCreate:
+		case r == nil && !m.cfg.AutoCreate && !j.canCreate():
 			return ErrRoomNotFound
 		case r == nil:
 			return nil
 		}
-		err := r.call(ctx, func() error { return r.admit(identity) })
+		err := r.call(ctx, func() error { return r.admit(&j.Claims) })
 		if !errors.Is(err, ErrClosed) {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/concertina-rtc/concertina/internal/auth"
@@ -38,6 +39,7 @@ type Participant struct {
 	lastReliable atomic.Uint32 // newest reliable sequence received from this client
 	data         *data.Client  // its data tracks; Forward only
 
+	noise   rate.Sometimes // for what the client does wrong
 	codecMu sync.Mutex
 	codecs  map[string]string            // preferred mime by the client's track id
 	audio   map[string]peer.AudioOptions // by the client's track id
@@ -67,8 +69,8 @@ type Participant struct {
 	signalLost   time.Time    // zero while signalling is up
 	lost         [2]time.Time // since when up (or the only connection) and down are lost; zero while up
 	lastRefresh  time.Time
-	quality      livekit.ConnectionQuality
-	qualityKnown bool
+	quality      *livekit.ConnectionQualityInfo       // nil until judged
+	qualities    map[string]livekit.ConnectionQuality // what it was told, by sid
 	refuseResume resumeRefusal
 	host         *transport.Host // where the connections are
 	move         *handOver       // nil while it stays there
@@ -161,6 +163,20 @@ func (p *Participant) preferCodec(cid, mime string) {
 	p.codecMu.Lock()
 	defer p.codecMu.Unlock()
 	p.codecs[cid] = mime
+}
+
+func (p *Participant) forgetCodecs(cids ...string) {
+	p.codecMu.Lock()
+	defer p.codecMu.Unlock()
+	for _, cid := range cids {
+		delete(p.codecs, cid)
+		delete(p.audio, cid)
+	}
+}
+
+// complain logs what a client did wrong, now and then: it may do so at any pace.
+func (p *Participant) complain(msg string, args ...any) {
+	p.noise.Do(func() { p.log.Warn(msg, args...) })
 }
 
 // supportsLeaveAction: clients of protocol 13 and later read LeaveRequest.action.

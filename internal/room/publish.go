@@ -33,7 +33,16 @@ type pendingTrack struct {
 	info *livekit.TrackInfo
 	cids []string
 	into *Publication // a further codec of this publication
+	at   time.Time
 }
+
+// Bounds of what one announcement may hold, and how long one that no media
+// follows keeps its place when others need it.
+const (
+	maxAnnouncement = 64 << 10 // bytes
+	maxCodecs       = 8
+	staleAfter      = time.Minute
+)
 
 func (pub *Publication) proto() *livekit.TrackInfo {
 	return proto.Clone(pub.info).(*livekit.TrackInfo)
@@ -53,7 +62,7 @@ func (pub *Publication) receiver(mime string) *sfu.Receiver {
 // its media is negotiated. Actor.
 func (r *Room) addTrack(p *Participant, req *livekit.AddTrackRequest) {
 	if reason, msg := r.mayPublish(p, req); reason != livekit.RequestResponse_OK {
-		p.log.Warn("track refused", "cid", req.Cid, "source", req.Source.String(), "why", msg)
+		p.complain("track refused", "cid", req.Cid, "source", req.Source.String(), "why", msg)
 		p.send(reply.Refused(reason, msg, req))
 		return
 	}
@@ -65,7 +74,7 @@ func (r *Room) addTrack(p *Participant, req *livekit.AddTrackRequest) {
 		p.send(reply.TrackPublished(req.Cid, pt.info))
 		return
 	}
-	pt := &pendingTrack{info: track.New(req, newSID(track.SIDPrefix(req))), cids: []string{req.Cid}}
+	pt := &pendingTrack{info: track.New(req, newSID(track.SIDPrefix(req))), cids: []string{req.Cid}, at: time.Now()}
 	for i, c := range req.SimulcastCodecs {
 		if c.Cid != "" && !slices.Contains(pt.cids, c.Cid) {
 			pt.cids = append(pt.cids, c.Cid)
@@ -98,21 +107,51 @@ func (r *Room) mayPublish(p *Participant, req *livekit.AddTrackRequest) (livekit
 		return livekit.RequestResponse_NOT_ALLOWED, "does not have permission to publish"
 	case !mayPublishSource(perm, req.Source):
 		return livekit.RequestResponse_NOT_ALLOWED, fmt.Sprintf("does not have permission to publish source %s", req.Source)
-	case r.cfg.MaxTracks > 0 && len(p.pubs)+len(p.pending) >= r.cfg.MaxTracks:
-		return livekit.RequestResponse_LIMIT_EXCEEDED, fmt.Sprintf("publishes %d tracks already (limit.num_tracks)", r.cfg.MaxTracks)
+	case proto.Size(req) > maxAnnouncement || len(req.SimulcastCodecs) > maxCodecs:
+		return livekit.RequestResponse_LIMIT_EXCEEDED, fmt.Sprintf("a track has at most %d codecs, and its description %d bytes", maxCodecs, maxAnnouncement)
+	case req.Sid == "" && p.pendingByCID(req.Cid) == nil && !p.mayAnnounce(r.cfg.MaxTracks, time.Now()):
+		return livekit.RequestResponse_LIMIT_EXCEEDED, fmt.Sprintf("publishes %d tracks already (limit.tracks_per_participant)", r.cfg.MaxTracks)
 	}
 	return livekit.RequestResponse_OK, ""
+}
+
+// mayAnnounce tells whether another track fits; an announcement that has become
+// stale makes room for it. Actor.
+func (p *Participant) mayAnnounce(limit int, now time.Time) bool {
+	if limit <= 0 || len(p.pubs)+len(p.pending) < limit {
+		return true
+	}
+	for _, t := range p.pending { // the oldest first
+		if now.Sub(t.at) > staleAfter {
+			p.dropPending(func(o *pendingTrack) bool { return o == t })
+			return true
+		}
+	}
+	return false
+}
+
+// dropPending forgets announcements, and what the peer was to know of them.
+// Actor.
+func (p *Participant) dropPending(which func(*pendingTrack) bool) {
+	p.pending = slices.DeleteFunc(p.pending, func(t *pendingTrack) bool {
+		if !which(t) {
+			return false
+		}
+		p.forgetCodecs(t.cids...)
+		return true
+	})
 }
 
 // addCodec adds a backup codec to a publication that is there.
 func (r *Room) addCodec(p *Participant, req *livekit.AddTrackRequest) {
 	pub := r.tracks[req.Sid]
 	if pub == nil || pub.publisher != p {
-		p.log.Warn("codec for a track that is not published", "track", req.Sid)
+		p.complain("codec for a track that is not published", "track", req.Sid)
 		p.send(reply.Refused(livekit.RequestResponse_NOT_FOUND, "track "+req.Sid+" is not published", req))
 		return
 	}
-	pt := &pendingTrack{info: pub.info, into: pub, cids: []string{req.Cid}}
+	p.pending = slices.DeleteFunc(p.pending, func(t *pendingTrack) bool { return t.into == pub }) // asked again
+	pt := &pendingTrack{info: pub.info, into: pub, cids: []string{req.Cid}, at: time.Now()}
 	for _, c := range req.SimulcastCodecs {
 		mime := track.MIME(req.Type, c.Codec)
 		cid := cmp.Or(c.Cid, req.Cid)
@@ -121,6 +160,9 @@ func (r *Room) addCodec(p *Participant, req *livekit.AddTrackRequest) {
 		}
 		p.preferCodec(cid, mime)
 		if i := track.CodecIndex(pub.info, mime); i < 0 {
+			if len(pub.info.Codecs) == maxCodecs {
+				continue
+			}
 			pub.info.Codecs = append(pub.info.Codecs, &livekit.SimulcastCodecInfo{
 				MimeType: mime, Cid: cid, Layers: track.LowestFirst(c.Layers), VideoLayerMode: c.VideoLayerMode,
 			})
@@ -172,11 +214,17 @@ func (p *Participant) pendingFor(u peer.Uplink) *pendingTrack {
 	return nil
 }
 
+// adoptOrphans publishes media that came before its announcement. Only the same
+// id will do: what was never announced must not become another track.
 func (r *Room) adoptOrphans(p *Participant) {
 	orphans := p.orphans
 	p.orphans = nil
 	for _, u := range orphans {
-		r.trackNegotiated(p, u)
+		if u.TrackID == "" || p.pendingByCID(u.TrackID) != nil {
+			r.trackNegotiated(p, u)
+		} else {
+			p.orphans = append(p.orphans, u)
+		}
 	}
 }
 
@@ -287,6 +335,10 @@ func (r *Room) unpublish(pub *Publication) {
 	p.log.Info("track unpublished", "track", pub.info.Sid)
 	p.pubs = slices.DeleteFunc(p.pubs, func(x *Publication) bool { return x == pub })
 	delete(r.tracks, pub.info.Sid)
+	p.dropPending(func(t *pendingTrack) bool { return t.into == pub })
+	for _, c := range pub.info.Codecs {
+		p.forgetCodecs(c.Cid, c.SdpCid)
+	}
 	for _, s := range pub.subs {
 		r.unsubscribe(s)
 	}
@@ -303,7 +355,7 @@ func (r *Room) muteOwn(p *Participant, sid string, muted bool) {
 		pt.info.Muted = muted
 		return
 	}
-	p.log.Warn("mute of a track that is not published", "track", sid)
+	p.complain("mute of a track that is not published", "track", sid)
 }
 
 func (r *Room) setMuted(pub *Publication, muted bool) {
@@ -321,7 +373,7 @@ func (r *Room) setMuted(pub *Publication, muted bool) {
 }
 
 func (r *Room) updateLocalAudio(p *Participant, u *livekit.UpdateLocalAudioTrack) {
-	if pub := r.tracks[u.GetTrackSid()]; pub != nil && pub.publisher == p {
+	if pub := r.tracks[u.GetTrackSid()]; pub != nil && pub.publisher == p && len(u.GetFeatures()) <= len(livekit.AudioTrackFeature_name) {
 		pub.info.AudioFeatures = u.GetFeatures()
 		pub.info.Stereo = slices.Contains(u.GetFeatures(), livekit.AudioTrackFeature_TF_STEREO)
 		pub.info.DisableDtx = slices.Contains(u.GetFeatures(), livekit.AudioTrackFeature_TF_NO_DTX)

@@ -12,34 +12,48 @@ import (
 // qualityInterval is how often connection quality is judged, as LiveKit does.
 const qualityInterval = 5 * time.Second
 
-// tickQuality judges everybody and tells those concerned what changed: the
-// participant itself and those who receive its media. Actor.
+// tickQuality judges everybody, and tells each client what it does not know yet
+// of itself and of those whose media it receives. Actor.
 func (r *Room) tickQuality() {
-	changed := map[*Participant]*livekit.ConnectionQualityInfo{}
 	for _, p := range r.participants {
-		if p.state != livekit.ParticipantInfo_ACTIVE {
-			continue
+		if p.state == livekit.ParticipantInfo_ACTIVE {
+			q, score := measure.Judge(r.link(p))
+			p.quality = &livekit.ConnectionQualityInfo{ParticipantSid: p.sid, Quality: q, Score: score}
 		}
-		q, score := measure.Judge(r.link(p))
-		if p.qualityKnown && p.quality == q {
-			continue
-		}
-		p.quality, p.qualityKnown = q, true
-		changed[p] = &livekit.ConnectionQualityInfo{ParticipantSid: p.sid, Quality: q, Score: score}
-	}
-	if len(changed) == 0 {
-		return
 	}
 	for _, p := range r.participants {
-		var list []*livekit.ConnectionQualityInfo
-		for q, info := range changed {
-			if q == p || !q.permission.Hidden {
-				list = append(list, info)
-			}
+		r.tellQuality(p)
+	}
+}
+
+// lostSince is the protocol version that knows the quality "lost".
+const lostSince = 11
+
+func (r *Room) tellQuality(p *Participant) {
+	told := map[string]livekit.ConnectionQuality{}
+	var news []*livekit.ConnectionQualityInfo
+	tell := func(q *Participant) {
+		if _, done := told[q.sid]; done || q.quality == nil {
+			return
 		}
-		if len(list) > 0 {
-			p.send(reply.Quality(list))
+		info := q.quality
+		if info.Quality == livekit.ConnectionQuality_LOST && p.client.GetProtocol() < lostSince {
+			info = &livekit.ConnectionQualityInfo{ParticipantSid: q.sid, Quality: livekit.ConnectionQuality_POOR}
 		}
+		if before, known := p.qualities[q.sid]; !known || before != info.Quality {
+			news = append(news, info)
+		}
+		told[q.sid] = info.Quality
+	}
+	tell(p)
+	for _, s := range p.subs {
+		if s.live {
+			tell(s.pub.publisher)
+		}
+	}
+	p.qualities = told
+	if len(news) > 0 {
+		p.send(reply.Quality(news))
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/concertina-rtc/concertina/internal/auth"
 	"github.com/concertina-rtc/concertina/internal/room/data"
 	"github.com/concertina-rtc/concertina/internal/room/reply"
 )
@@ -50,6 +51,7 @@ type Room struct {
 	dataTracks   *data.Tracks
 	emptySince   time.Time // since when nobody is here
 	everJoined   bool
+	recorded     bool // what clients know of recording
 	closing      bool
 	speakers     speakers
 	lastQuality  time.Time
@@ -145,26 +147,46 @@ func (r *Room) gone(ctx context.Context) error {
 	}
 }
 
-// admit tells whether identity may join now. Actor.
-func (r *Room) admit(identity string) error {
+// admit tells whether somebody may join now. Who takes the place of its former
+// self may. Actor.
+func (r *Room) admit(c *auth.Claims) error {
 	if r.closing {
 		return ErrClosed
 	}
-	if limit := int(r.info.MaxParticipants); limit > 0 && r.participants[identity] == nil && r.countStandard() >= limit {
+	limit := int(r.info.MaxParticipants)
+	if limit == 0 || r.participants[c.Identity] != nil || onTop(c.Kind, c.Permission()) {
+		return nil
+	}
+	n := 0
+	for _, p := range r.participants {
+		if !onTop(p.claims.Kind, p.permission) {
+			n++
+		}
+	}
+	if n >= limit {
 		return ErrRoomFull
 	}
 	return nil
 }
 
-// countStandard counts the participants that a limit on participants is about:
-// recorders, ingest and agents come on top (RoomConfiguration.max_participants).
-func (r *Room) countStandard() (n int) {
+// onTop: a limit on participants is not about recorders, ingest, agents and who
+// is hidden (RoomConfiguration.max_participants).
+func onTop(kind livekit.ParticipantInfo_Kind, perm *livekit.ParticipantPermission) bool {
+	switch kind {
+	case livekit.ParticipantInfo_EGRESS, livekit.ParticipantInfo_INGRESS, livekit.ParticipantInfo_AGENT:
+		return true
+	}
+	return perm.Hidden || perm.Recorder || perm.Agent //nolint:staticcheck // older tokens say it so
+}
+
+// recording tells whether somebody here records the room. Actor.
+func (r *Room) recording() bool {
 	for _, p := range r.participants {
-		if k := p.claims.Kind; k != livekit.ParticipantInfo_EGRESS && k != livekit.ParticipantInfo_AGENT && !p.permission.Hidden {
-			n++
+		if p.claims.Kind == livekit.ParticipantInfo_EGRESS || p.permission.Recorder { //nolint:staticcheck // the same
+			return true
 		}
 	}
-	return n
+	return false
 }
 
 // proto returns a copy of the room's public state. Actor.
@@ -179,10 +201,8 @@ func (r *Room) proto() *livekit.Room {
 		if len(p.pubs) > 0 || len(p.data.Published()) > 0 {
 			info.NumPublishers++
 		}
-		if p.claims.Kind == livekit.ParticipantInfo_EGRESS {
-			info.ActiveRecording = true
-		}
 	}
+	info.ActiveRecording = r.recording()
 	return info
 }
 
@@ -216,13 +236,18 @@ func (r *Room) broadcastParticipant(p *Participant, toSelf bool) {
 	}
 }
 
-// publishRoster makes the present participants visible to the data path. Actor.
+// publishRoster makes the present participants visible to the data path, and
+// tells clients when recording begins or ends with them. Actor.
 func (r *Room) publishRoster() {
 	list := make([]*Participant, 0, len(r.participants))
 	for _, p := range r.participants {
 		list = append(list, p)
 	}
 	r.roster.Store(&list)
+	if now := r.recording(); now != r.recorded {
+		r.recorded = now
+		r.broadcastRoom()
+	}
 }
 
 // participantBySID returns nil when there is none. Actor.

@@ -219,14 +219,14 @@ func TestDuplicateIdentity(t *testing.T) {
 func TestLimits(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.MaxParticipants, c.MaxIdentity, c.MaxMetadataSize = 1, 8, 10 })
 	ctx := t.Context()
-	if err := r.Admit(ctx, "r", "much-too-long", false); !errors.Is(err, ErrLimit) {
+	if err := r.Admit(ctx, Join{Room: "r", Claims: claims("much-too-long", nil)}); !errors.Is(err, ErrLimit) {
 		t.Errorf("long identity: %v", err)
 	}
 	r.join("ann", nil)
-	if err := r.Admit(ctx, "r", "bob", false); !errors.Is(err, ErrRoomFull) {
+	if err := r.Admit(ctx, Join{Room: "r", Claims: claims("bob", nil)}); !errors.Is(err, ErrRoomFull) {
 		t.Errorf("full room: %v", err)
 	}
-	if err := r.Admit(ctx, "r", "ann", false); err != nil {
+	if err := r.Admit(ctx, Join{Room: "r", Claims: claims("ann", nil)}); err != nil {
 		t.Errorf("ann may come back: %v", err)
 	}
 	if _, err := r.Join(ctx, Join{Room: "r", Claims: claims("bob", nil), Sink: &client{}}); !errors.Is(err, ErrRoomFull) {
@@ -239,7 +239,7 @@ func TestLimits(t *testing.T) {
 
 func TestAutoCreateOff(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.AutoCreate = false })
-	if err := r.Admit(t.Context(), "r", "ann", false); !errors.Is(err, ErrRoomNotFound) {
+	if err := r.Admit(t.Context(), Join{Room: "r", Claims: claims("ann", nil)}); !errors.Is(err, ErrRoomNotFound) {
 		t.Errorf("admit: %v", err)
 	}
 	if _, err := r.Create(t.Context(), &livekit.CreateRoomRequest{Name: "r", Metadata: "m", MaxParticipants: 3}); err != nil {

@@ -139,7 +139,7 @@ func (r *Room) setProfile(p *Participant, name, metadata string, attributes map[
 func (r *Room) applyPermission(p *Participant, perm *livekit.ParticipantPermission) {
 	wasHidden, could := p.permission.Hidden, p.permission.CanSubscribe
 	p.setPermission(proto.Clone(perm).(*livekit.ParticipantPermission))
-	p.pending = slices.DeleteFunc(p.pending, func(t *pendingTrack) bool { return !mayPublishSource(perm, t.info.Source) })
+	p.dropPending(func(t *pendingTrack) bool { return !mayPublishSource(perm, t.info.Source) })
 	for _, pub := range slices.Clone(p.pubs) {
 		if !mayPublishSource(perm, pub.info.Source) {
 			r.unpublish(pub)
@@ -218,7 +218,7 @@ func (r *Room) UpdateSubscriptions(ctx context.Context, identity string, u *live
 // SendData sends a packet to everybody or to those named.
 func (r *Room) SendData(ctx context.Context, req *livekit.SendDataRequest) error {
 	if limit := r.cfg.MaxDataMessage; limit > 0 && len(req.Data) > limit {
-		return fmt.Errorf("%w: data has %d bytes, at most %d are allowed", ErrLimit, len(req.Data), limit)
+		return fmt.Errorf("%w: data has %d bytes, at most %d are allowed (limit.max_data_message_size)", ErrLimit, len(req.Data), limit)
 	}
 	dp := &livekit.DataPacket{
 		Kind: req.Kind, DestinationIdentities: req.DestinationIdentities,

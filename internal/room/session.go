@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,7 +111,7 @@ func (s *Session) prepareAnswer(o *livekit.SessionDescription) func() {
 func (s *Session) answer(a *livekit.SessionDescription) {
 	if s.p.single {
 		s.p.room.totals.BadMessages.Add(1)
-		s.p.log.Warn("answer from a client that is always the offerer")
+		s.p.complain("answer from a client that is always the offerer")
 		return
 	}
 	if err := s.p.down.HandleAnswer(a.GetSdp(), a.GetId()); err != nil {
@@ -200,7 +201,7 @@ func (s *Session) Handle(req *livekit.SignalRequest) {
 		s.do(func() { p.data.Subscribe(m.UpdateDataSubscription) })
 	default:
 		r.totals.BadMessages.Add(1)
-		p.log.Warn("signal request of an unknown type ignored")
+		p.complain("signal request of an unknown type ignored")
 	}
 }
 
@@ -291,11 +292,11 @@ func (r *Room) syncState(p *Participant, st *livekit.SyncState) {
 		return
 	}
 	if sub := st.GetSubscription(); sub != nil {
-		r.syncSubscription(p, sub)
+		r.updateSubscription(p, sub) // with auto-subscribe what it does not want, else what it wants
 	}
-	for _, sid := range st.GetTrackSidsDisabled() {
-		if s := p.subs[sid]; s != nil {
-			s.settings.Disabled = true
+	for sid, s := range p.subs { // what it enabled may have been lost on the way, too
+		if off := slices.Contains(st.GetTrackSidsDisabled(), sid); off != s.settings.Disabled {
+			s.settings.Disabled = off
 			s.apply()
 		}
 	}
@@ -303,12 +304,6 @@ func (r *Room) syncState(p *Participant, st *livekit.SyncState) {
 		p.data.Subscribe(ds)
 	}
 	p.replay(r.reliable.After(p.identity, p.sid, data.States(st.GetDatachannelReceiveStates())))
-}
-
-// syncSubscription applies the subscriptions of a resuming client: with
-// auto-subscribe it lists what it does not want, else what it wants.
-func (r *Room) syncSubscription(p *Participant, sub *livekit.UpdateSubscription) {
-	r.updateSubscription(p, sub)
 }
 
 // onData dispatches what came over a data channel. It runs on the channel's

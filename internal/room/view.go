@@ -52,8 +52,8 @@ func (p *Participant) view() view.Participant {
 		Client: view.NewClient(p.client), Connection: p.connectionView(),
 		Tracks: []view.Track{}, Subscriptions: []view.Subscription{}, // lists in JSON, also when empty
 	}
-	if p.qualityKnown {
-		v.Quality = strings.ToLower(p.quality.String())
+	if p.quality != nil {
+		v.Quality = strings.ToLower(p.quality.Quality.String())
 	}
 	for _, pub := range p.pubs {
 		t := pub.view()

@@ -159,7 +159,7 @@ func (s *Server) admit(r *http.Request, v1 bool) (room.Join, error) {
 	if j.Reconnect {
 		return j, nil // refused over the WebSocket, with what to do instead
 	}
-	switch err := s.rooms.Admit(r.Context(), j.Room, j.Claims.Identity, j.Claims.Video.RoomCreate); {
+	switch err := s.rooms.Admit(r.Context(), j); {
 	case errors.Is(err, room.ErrRoomNotFound):
 		return j, refuse(http.StatusNotFound, "%w", err)
 	case errors.Is(err, room.ErrRoomFull):
