@@ -24,6 +24,11 @@ type Config struct {
 	Port int `yaml:"port" range:"0..65535"`
 	// BindAddresses are the IP addresses to listen on; empty is all of them.
 	BindAddresses []string `yaml:"bind_addresses"`
+	// TrustedProxies are the networks, for example 10.0.0.0/8, of the load
+	// balancers and proxies in front of port. Only they are believed when they
+	// name a client's address (X-Forwarded-For), to which the limits on joins
+	// apply. Without it all clients behind a proxy share the proxy's.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 	// Keys are the API keys and their secrets, which sign access tokens. A
 	// secret should have 32 characters or more.
 	Keys map[string]string `yaml:"keys" secret:"true"`
@@ -152,6 +157,7 @@ func (c *Config) ineffective() []string {
 func (c *Config) Check(r *config.Report) {
 	c.checkKeys(r)
 	checkIPs(r, "bind_addresses", c.BindAddresses)
+	checkCIDRs(r, "trusted_proxies", c.TrustedProxies)
 	c.checkPorts(r)
 	c.checkWebhookKey(r)
 }

@@ -26,6 +26,15 @@ type Room struct {
 	// DepartureTimeout is how long a room stays after its last participant
 	// has left.
 	DepartureTimeout time.Duration `yaml:"departure_timeout" unit:"s" range:"0s.."`
+	// JoinTimeout is how long a participant may take from its join until its
+	// media connection is up.
+	JoinTimeout time.Duration `yaml:"join_timeout" unit:"s" range:"1s..10m"`
+	// MediaGrace is how long a participant stays after its media connection was
+	// lost, so that its client can resume.
+	MediaGrace time.Duration `yaml:"media_grace" unit:"s" range:"0s..10m"`
+	// SignalGrace is how long a participant stays after its signalling
+	// connection was lost, while its media goes on.
+	SignalGrace time.Duration `yaml:"signal_grace" unit:"s" range:"0s..24h"`
 	// EnableRemoteUnmute lets the server API unmute tracks. Muting is always
 	// possible.
 	EnableRemoteUnmute bool `yaml:"enable_remote_unmute"`
@@ -124,6 +133,9 @@ type Limit struct {
 	// BytesPerSec is how much traffic, in and out, the node carries before it
 	// refuses new participants.
 	BytesPerSec config.Size `yaml:"bytes_per_sec" range:"-1.."`
+	// TracksPerParticipant is how many tracks one participant may publish, and
+	// as many data tracks.
+	TracksPerParticipant int `yaml:"tracks_per_participant" range:"-1.."`
 	// SubscriptionLimitVideo is how many video tracks one participant may
 	// receive at a time. Further ones wait.
 	SubscriptionLimitVideo int `yaml:"subscription_limit_video" range:"-1.."`
@@ -133,6 +145,9 @@ type Limit struct {
 	MaxMetadataSize config.Size `yaml:"max_metadata_size" range:"0.."`
 	// MaxAttributesSize is for all attributes of a participant together.
 	MaxAttributesSize config.Size `yaml:"max_attributes_size" range:"0.."`
+	// MaxDataMessageSize is for one data packet of a participant or of SendData.
+	// What is larger goes as a byte stream.
+	MaxDataMessageSize config.Size `yaml:"max_data_message_size" range:"1..64KiB"`
 	// MaxRoomNameLength is in bytes.
 	MaxRoomNameLength int `yaml:"max_room_name_length" range:"0.."`
 	// MaxParticipantIdentityLength is in bytes.
@@ -167,6 +182,7 @@ func defaultRoom() Room {
 			{"audio/opus"}, {"audio/red"}, {"video/vp8"}, {"video/h264"}, {"video/vp9"}, {"video/av1"},
 		},
 		EmptyTimeout: 5 * time.Minute, DepartureTimeout: 20 * time.Second,
+		JoinTimeout: time.Minute, MediaGrace: 5 * time.Second, SignalGrace: time.Minute,
 	}
 }
 
@@ -183,7 +199,7 @@ func defaultWebhook() Webhook {
 
 func defaultLimit() Limit {
 	return Limit{
-		NumTracks: -1, BytesPerSec: -1,
+		NumTracks: -1, BytesPerSec: -1, TracksPerParticipant: 100, MaxDataMessageSize: 64 << 10,
 		MaxMetadataSize: 512 << 10, MaxAttributesSize: 64 << 10,
 		MaxRoomNameLength: 256, MaxParticipantIdentityLength: 256, MaxParticipantNameLength: 256,
 		SignalMessageSizeLimit: 2 << 20, MaxAPIRequestBodySize: 10 << 20,

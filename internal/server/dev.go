@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/concertina-rtc/concertina/internal/auth"
@@ -41,17 +43,29 @@ func devJSON(w http.ResponseWriter, v map[string]string) {
 }
 
 // loopbackOnly refuses requests from other machines, and from pages of other
-// sites: a browser names the site it is on (Sec-Fetch-Site), or the host.
+// sites: a browser names the site it is on (Sec-Fetch-Site), and a page that had
+// its own name resolve to this machine (DNS rebinding) is found by that name.
 func loopbackOnly(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)
 		site := r.Header.Get("Sec-Fetch-Site")
-		if err != nil || !from.Addr().Unmap().IsLoopback() || site == "cross-site" {
+		if err != nil || !from.Addr().Unmap().IsLoopback() || site == "cross-site" || !localName(r.Host) {
 			http.NotFound(w, r)
 			return
 		}
 		next(w, r)
 	}
+}
+
+// localName reports whether a Host header names this machine itself: localhost
+// or an address, which no other site can claim.
+func localName(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || strings.EqualFold(host, "localhost")
 }
 
 func devToken(keys *auth.Keys, room, identity, name string) (string, error) {

@@ -30,6 +30,7 @@ func listenHTTP(addresses []string, port int, h http.Handler, log *slog.Logger) 
 	s := &httpServer{log: log, errs: make(chan error, 1), srv: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    2 << 20, // /rtc/v1 carries an SDP offer in its URL
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}

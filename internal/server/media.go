@@ -62,6 +62,8 @@ func roomConfig(cfg Config) room.Config {
 	c.MaxMetadataSize, c.MaxAttributesSize = int(cfg.Limit.MaxMetadataSize), int(cfg.Limit.MaxAttributesSize)
 	c.MaxRoomName, c.MaxIdentity = cfg.Limit.MaxRoomNameLength, cfg.Limit.MaxParticipantIdentityLength
 	c.MaxName = cfg.Limit.MaxParticipantNameLength
+	c.MaxTracks, c.MaxDataMessage = cfg.Limit.TracksPerParticipant, int(cfg.Limit.MaxDataMessageSize)
+	c.JoinTimeout, c.MediaGrace, c.SignalGrace = cfg.Room.JoinTimeout, cfg.Room.MediaGrace, cfg.Room.SignalGrace
 	c.MaxSubscribedAudio, c.MaxSubscribedVideo = cfg.Limit.SubscriptionLimitAudio, cfg.Limit.SubscriptionLimitVideo
 	t := cfg.RTC.PLIThrottle
 	c.PLIThrottle = [3]time.Duration{t.LowQuality, t.MidQuality, t.HighQuality}
@@ -72,11 +74,13 @@ func roomConfig(cfg Config) room.Config {
 	return c
 }
 
-func signalConfig(cfg Config) signal.Config {
+func signalConfig(cfg Config) (signal.Config, error) {
 	c := signal.DefaultConfig()
 	c.MaxFrame = int64(cfg.Limit.SignalMessageSizeLimit)
 	c.JoinsPerSecond, c.JoinBurst = float64(cfg.Limit.JoinsPerSecondPerIP), cfg.Limit.JoinBurstPerIP
-	return c
+	var err error
+	c.TrustedProxies, err = parseAll(cfg.TrustedProxies, netip.ParsePrefix)
+	return c, err
 }
 
 // iceServers returns what tells a participant its STUN and TURN servers.

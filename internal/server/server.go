@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,6 +61,8 @@ type Server struct {
 	health  health
 	monitor *monitor
 	done    chan struct{} // closed when the server begins to stop
+	closing sync.Once
+	closed  error // what Close returned
 }
 
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
@@ -141,7 +144,11 @@ func (s *Server) startRooms() (err error) {
 		RefreshToken: s.refreshToken,
 		NodeID:       s.nodeID, Version: s.opts.Version, Log: s.log,
 	})
-	s.signal = signal.New(signalConfig(s.cfg), s.keys, s.rooms, s.log)
+	sc, err := signalConfig(s.cfg)
+	if err != nil {
+		return fmt.Errorf("signal: %w", err)
+	}
+	s.signal = signal.New(sc, s.keys, s.rooms, s.log)
 	s.monitor = newMonitor(s.media)
 	return nil
 }
@@ -182,8 +189,13 @@ func (s *Server) startHTTP() (err error) {
 }
 
 // Close stops everything that was started, last first. It waits, at most for
-// shutdownTime.
+// shutdownTime. It is idempotent.
 func (s *Server) Close() error {
+	s.closing.Do(func() { s.closed = s.stop() })
+	return s.closed
+}
+
+func (s *Server) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	var errs []error

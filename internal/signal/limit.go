@@ -1,6 +1,7 @@
 package signal
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ func (l *joinLimiter) allow(address string, now time.Time) bool {
 	if l.limit <= 0 {
 		return true
 	}
+	address = network(address)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Sub(l.swept) > time.Minute || len(l.byIP) > maxTracked {
@@ -40,6 +42,20 @@ func (l *joinLimiter) allow(address string, now time.Time) bool {
 		l.byIP[address] = lim
 	}
 	return lim.AllowN(now, 1)
+}
+
+// network is what one client holds: an IPv4 address, or an IPv6 network of 64
+// bits, of which any host can use every address.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	p, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return p.String()
 }
 
 // sweep forgets addresses that have their whole burst again.

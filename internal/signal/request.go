@@ -48,11 +48,16 @@ func (s *Server) parse(r *http.Request, v1 bool) (room.Join, error) {
 	wrapped := q.Get("join_request")
 	switch {
 	case wrapped != "":
-		return j, parseJoinRequest(&j, wrapped, r)
+		err = parseJoinRequest(&j, wrapped, r)
 	case v1:
-		return j, refuse(http.StatusBadRequest, "join_request is required on /rtc/v1")
+		err = refuse(http.StatusBadRequest, "join_request is required on /rtc/v1")
+	default:
+		err = parseQuery(&j, q, r)
 	}
-	return j, parseQuery(&j, q, r)
+	if err == nil && (j.Metadata != "" || len(j.Attributes) > 0) && !claims.Permission().CanUpdateMetadata {
+		err = refuse(http.StatusUnauthorized, "metadata and attributes of a join need the grant canUpdateOwnMetadata")
+	}
+	return j, err
 }
 
 // parseQuery reads the parameters of /rtc.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -182,4 +183,49 @@ func FuzzDecodeFrame(f *testing.F) {
 			t.Error("neither request nor error")
 		}
 	})
+}
+
+// Only a trusted proxy's word about an address counts.
+func TestClientAddress(t *testing.T) {
+	s := &Server{cfg: Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
+	for _, tc := range []struct {
+		name, from string
+		forwarded  []string
+		want       string
+	}{
+		{"direct", "192.0.2.1:5", nil, "192.0.2.1"},
+		{"a client that lies", "192.0.2.1:5", []string{"198.51.100.7"}, "192.0.2.1"},
+		{"behind a proxy", "10.0.0.1:5", []string{"198.51.100.7"}, "198.51.100.7"},
+		{"behind two", "10.0.0.1:5", []string{"198.51.100.7, 10.0.0.2"}, "198.51.100.7"},
+		{"in two headers", "10.0.0.1:5", []string{"198.51.100.7", "10.0.0.2"}, "198.51.100.7"},
+		{"a client that lies to a proxy", "10.0.0.1:5", []string{"203.0.113.9, 198.51.100.7"}, "198.51.100.7"},
+		{"a proxy that says nothing", "10.0.0.1:5", nil, "10.0.0.1"},
+		{"a proxy that says nonsense", "10.0.0.1:5", []string{"unknown"}, "10.0.0.1"},
+		{"IPv6", "[fd00::1]:5", []string{"2001:db8::1"}, "2001:db8::1"},
+		{"IPv4 in IPv6", "[::ffff:10.0.0.1]:5", []string{"198.51.100.7"}, "198.51.100.7"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/rtc", nil)
+		r.RemoteAddr = tc.from
+		for _, f := range tc.forwarded {
+			r.Header.Add("X-Forwarded-For", f)
+		}
+		if got := s.clientAddress(r); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+// A host with an IPv6 network has as many addresses as it likes.
+func TestJoinLimiterSeesNetworks(t *testing.T) {
+	now := time.Unix(1000, 0)
+	l := newJoinLimiter(1, 1)
+	if !l.allow("2001:db8:1:2::1", now) {
+		t.Fatal("the first join is refused")
+	}
+	if l.allow("2001:db8:1:2:ffff::9", now) {
+		t.Error("another address of the same network passes")
+	}
+	if !l.allow("2001:db8:1:3::1", now) || !l.allow("192.0.2.1", now) || !l.allow("192.0.2.2", now) || !l.allow("not an address", now) {
+		t.Error("another network pays")
+	}
 }

@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,7 +39,8 @@ type Config struct {
 	WriteTimeout   time.Duration // for one frame
 	PingInterval   time.Duration // WebSocket pings, to notice a dead connection
 	PingTimeout    time.Duration
-	TrustProxy     bool // take the client's address from X-Forwarded-For
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	CloseGrace     time.Duration  // how long Close lets clients read their last word
 }
 
 // DefaultConfig returns the defaults.
@@ -45,6 +48,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxFrame: 1 << 20, MaxQueue: 4096, JoinsPerSecond: 50, JoinBurst: 200,
 		WriteTimeout: 10 * time.Second, PingInterval: 10 * time.Second, PingTimeout: 15 * time.Second,
+		CloseGrace: 2 * time.Second,
 	}
 }
 
@@ -71,7 +75,9 @@ type Server struct {
 
 	ctx    context.Context // ends when the server closes
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	mu     sync.Mutex // orders begin and Close
+	closed bool
+	wg     sync.WaitGroup // connections
 }
 
 // New returns a server for the rooms of one node.
@@ -95,10 +101,27 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("/rtc/v1/validate", s.validateV1)
 }
 
-// Close ends every connection and waits for them.
+// Close ends every connection and waits for them. Those that their room has
+// closed are given a moment to deliver why. It is idempotent.
 func (s *Server) Close() {
-	s.cancel()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	grace := time.AfterFunc(s.cfg.CloseGrace, s.cancel)
 	s.wg.Wait()
+	grace.Stop()
+	s.cancel()
+}
+
+// begin counts a connection; false when the server is closing.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Add(1)
+	return true
 }
 
 func (s *Server) v0(w http.ResponseWriter, r *http.Request) { s.serve(w, r, false) }
@@ -187,6 +210,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, v1 bool) {
 			"too many joins from %s (limit.joins_per_second_per_ip)", address))
 		return
 	}
+	if !s.begin() {
+		s.writeRefusal(w, r, refuse(http.StatusServiceUnavailable, "the server is stopping"))
+		return
+	}
+	defer s.wg.Done()
 	j, err := s.admit(r, v1)
 	if err != nil {
 		s.writeRefusal(w, r, err)
@@ -201,8 +229,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, v1 bool) {
 		s.log.Info("upgrade failed", "error", err, "address", address)
 		return
 	}
-	s.wg.Add(1)
-	defer s.wg.Done()
 	s.stats.Accepted.Add(1)
 	s.stats.Connections.Add(1)
 	defer s.stats.Connections.Add(-1)
@@ -226,13 +252,13 @@ func (s *Server) run(c *conn, j room.Join) {
 		s.tellFailure(c, j, err)
 		return
 	}
-	defer session.Detach()
 	if j.Offer != nil && !j.Reconnect {
 		session.JoinOffer(j.Offer)
 	}
 	for {
 		req, err := c.read()
 		if err != nil {
+			session.Detach() // before goodbyes, which may take a while
 			s.endOfRead(c, session, err)
 			return
 		}
@@ -298,16 +324,25 @@ func decode(text bool, data []byte) (*livekit.SignalRequest, error) {
 	return req, nil
 }
 
-// clientAddress returns the client's IP address.
+// clientAddress returns the client's IP address: the nearest one that is not a
+// trusted proxy's. What an unknown host says about others is not believed.
 func (s *Server) clientAddress(r *http.Request) string {
-	if s.cfg.TrustProxy {
-		if first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); first != "" {
-			return strings.TrimSpace(first)
-		}
-	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		return r.RemoteAddr
+		host = r.RemoteAddr
+	}
+	via := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(via) - 1; i >= 0 && s.trusted(host); i-- {
+		next := strings.TrimSpace(via[i])
+		if _, err := netip.ParseAddr(next); err != nil {
+			break
+		}
+		host = next
 	}
 	return host
+}
+
+func (s *Server) trusted(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && slices.ContainsFunc(s.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip.Unmap().WithZone("")) })
 }
