@@ -479,3 +479,58 @@ func BenchmarkApply(b *testing.B) {
 		}
 	})
 }
+
+// FuzzState: no bytes make a state panic, neither when they are read nor in what
+// happens to it afterwards; and what is read is written and read again the same.
+func FuzzState(f *testing.F) {
+	w := clustertest.New()
+	w.Must(
+		cluster.NodeAdded{At: w.Now, Node: cluster.Node{ID: "a", CPUs: 4}},
+		cluster.NodeStatusChanged{At: w.Now, Node: "a", Status: cluster.StatusRunning},
+		cluster.LoadReported{At: w.Now, Node: "a", Load: cluster.Load{Version: 1, CPU: 10}},
+		cluster.ReservationAdmitted{At: w.Now, Reservation: cluster.Reservation{
+			ID: "v", Room: "r", Participants: 3, From: w.Now, Until: w.Now.Add(time.Hour),
+			Shares: []cluster.ReservationShare{{Node: "a", Demand: cluster.Demand{CPU: 1, Clients: 3}}}, Unplaced: cluster.Demand{CPU: 1},
+		}},
+		cluster.RoomPlaced{At: w.Now, Room: "r", Node: "a", Load: cluster.Demand{CPU: 1, Clients: 2}, Reservation: "v"},
+		cluster.WorkerRegistered{At: w.Now, Worker: cluster.Worker{ID: "w", Node: "a"}},
+		cluster.JobPlaced{At: w.Now, Job: cluster.Job{ID: "j", Kind: cluster.JobAgent, Node: "a", Worker: "w", CPU: 1, Load: 0.1}},
+	)
+	full, err := json.Marshal(w.State)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full)
+	f.Add([]byte(`{"policy":{"stale_after":1,"history_bucket":1000000000,"history_season":1000000000},"rooms":[{"name":"r","shares":[{"node":"b","participants":1}]}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s cluster.State
+		if err := json.Unmarshal(data, &s); err != nil {
+			return
+		}
+		once, err := json.Marshal(&s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again cluster.State
+		if err := json.Unmarshal(once, &again); err != nil {
+			t.Fatalf("what was written is not read: %v\n%s", err, once)
+		}
+		if twice, _ := json.Marshal(&again); string(once) != string(twice) {
+			t.Fatalf("\n%s\n%s", once, twice)
+		}
+		at := s.Now().Add(time.Minute)
+		for _, e := range []cluster.Event{
+			cluster.TimePassed{At: at}, cluster.LoadSampled{At: at, Total: 5}, cluster.LoadReported{At: at, Node: "a", Load: cluster.Load{Version: 9, CPU: 1}},
+			cluster.ReservationBound{At: at, Reservation: "v", Node: "a", CPU: 0.5}, cluster.ParticipantPlaced{At: at, Room: "r", Node: "a", Load: cluster.Demand{Clients: 1}},
+			cluster.ParticipantLeft{At: at, Room: "r", Node: "a"}, cluster.NodeStatusChanged{At: at, Node: "a", Status: cluster.StatusWaiting},
+			cluster.RoomLeft{At: at, Room: "r", Node: "a"}, cluster.JobEnded{At: at, Job: "j"}, cluster.WorkerGone{At: at, Worker: "w"},
+			cluster.NodeRemoved{At: at, Node: "a"}, cluster.RoomClosed{At: at, Room: "r"}, cluster.ReservationReleased{At: at, Reservation: "v"},
+		} {
+			_ = s.Apply(e)
+		}
+		for _, n := range s.Nodes() {
+			_, _, _, _ = n.EffectiveCPU(), n.FreeCPUs(), n.PromisedTo("r"), n.HeldFor("v")
+		}
+		s.Clone()
+	})
+}
