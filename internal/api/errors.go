@@ -11,6 +11,15 @@ import (
 	"github.com/concertina-rtc/concertina/internal/room"
 )
 
+// inRoom is toTwirp for what was asked of a room: one that is closed is not there
+// any more. Elsewhere it is the server that is closed.
+func inRoom(err error) error {
+	if errors.Is(err, room.ErrClosed) {
+		err = room.ErrRoomNotFound
+	}
+	return toTwirp(err)
+}
+
 // toTwirp gives an error the code that LiveKit's SDKs expect.
 func toTwirp(err error) error {
 	var rpc *room.RPCError

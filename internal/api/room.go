@@ -7,6 +7,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -108,26 +109,29 @@ func (s *RoomService) ListRooms(ctx context.Context, req *livekit.ListRoomsReque
 // none.
 func (s *RoomService) DeleteRoom(ctx context.Context, req *livekit.DeleteRoomRequest) (*livekit.DeleteRoomResponse, error) {
 	if err := claims(ctx).EnsureCreate(); err != nil {
-		return nil, toTwirp(err)
+		return nil, inRoom(err)
 	}
 	r := s.rooms.Room(req.Room)
 	if r == nil {
 		return nil, toTwirp(room.ErrRoomNotFound)
 	}
-	return &livekit.DeleteRoomResponse{}, toTwirp(r.Delete(ctx))
+	return &livekit.DeleteRoomResponse{}, inRoom(r.Delete(ctx))
 }
 
 // ListParticipants lists everybody in a room; none when the room is not there.
 func (s *RoomService) ListParticipants(ctx context.Context, req *livekit.ListParticipantsRequest) (*livekit.ListParticipantsResponse, error) {
 	if err := claims(ctx).EnsureAdmin(req.Room); err != nil {
-		return nil, toTwirp(err)
+		return nil, inRoom(err)
 	}
 	r := s.rooms.Room(req.Room)
 	if r == nil {
 		return &livekit.ListParticipantsResponse{}, nil
 	}
 	list, err := r.Participants(ctx)
-	return &livekit.ListParticipantsResponse{Participants: list}, toTwirp(err)
+	if errors.Is(err, room.ErrClosed) {
+		err = nil // it ended a moment ago
+	}
+	return &livekit.ListParticipantsResponse{Participants: list}, inRoom(err)
 }
 
 // GetParticipant returns one participant.
@@ -137,7 +141,7 @@ func (s *RoomService) GetParticipant(ctx context.Context, req *livekit.RoomParti
 		return nil, err
 	}
 	info, err := r.Participant(ctx, req.Identity)
-	return info, toTwirp(err)
+	return info, inRoom(err)
 }
 
 // RemoveParticipant disconnects one participant.
@@ -146,7 +150,7 @@ func (s *RoomService) RemoveParticipant(ctx context.Context, req *livekit.RoomPa
 	if err != nil {
 		return nil, err
 	}
-	return &livekit.RemoveParticipantResponse{}, toTwirp(r.RemoveParticipant(ctx, req.Identity))
+	return &livekit.RemoveParticipantResponse{}, inRoom(r.RemoveParticipant(ctx, req.Identity))
 }
 
 // MutePublishedTrack mutes a track, or unmutes it where that is enabled.
@@ -156,7 +160,7 @@ func (s *RoomService) MutePublishedTrack(ctx context.Context, req *livekit.MuteR
 		return nil, err
 	}
 	info, err := r.MuteTrack(ctx, req.Identity, req.TrackSid, req.Muted)
-	return &livekit.MuteRoomTrackResponse{Track: info}, toTwirp(err)
+	return &livekit.MuteRoomTrackResponse{Track: info}, inRoom(err)
 }
 
 // UpdateParticipant changes permission, name, metadata and attributes.
@@ -166,7 +170,7 @@ func (s *RoomService) UpdateParticipant(ctx context.Context, req *livekit.Update
 		return nil, err
 	}
 	info, err := r.UpdateParticipant(ctx, req)
-	return info, toTwirp(err)
+	return info, inRoom(err)
 }
 
 // UpdateSubscriptions subscribes or unsubscribes a participant.
@@ -178,7 +182,7 @@ func (s *RoomService) UpdateSubscriptions(ctx context.Context, req *livekit.Upda
 	err = r.UpdateSubscriptions(ctx, req.Identity, &livekit.UpdateSubscription{
 		TrackSids: req.TrackSids, Subscribe: req.Subscribe, ParticipantTracks: req.ParticipantTracks,
 	})
-	return &livekit.UpdateSubscriptionsResponse{}, toTwirp(err)
+	return &livekit.UpdateSubscriptionsResponse{}, inRoom(err)
 }
 
 // SendData sends a data packet to a room or to some of its participants.
@@ -187,7 +191,7 @@ func (s *RoomService) SendData(ctx context.Context, req *livekit.SendDataRequest
 	if err != nil {
 		return nil, err
 	}
-	return &livekit.SendDataResponse{}, toTwirp(r.SendData(ctx, req))
+	return &livekit.SendDataResponse{}, inRoom(r.SendData(ctx, req))
 }
 
 // UpdateRoomMetadata replaces a room's metadata.
@@ -197,7 +201,7 @@ func (s *RoomService) UpdateRoomMetadata(ctx context.Context, req *livekit.Updat
 		return nil, err
 	}
 	info, err := r.SetMetadata(ctx, req.Metadata)
-	return info, toTwirp(err)
+	return info, inRoom(err)
 }
 
 // PerformRpc calls a method of a participant and waits for its answer.
@@ -207,7 +211,7 @@ func (s *RoomService) PerformRpc(ctx context.Context, req *livekit.PerformRpcReq
 		return nil, err
 	}
 	payload, err := r.PerformRPC(ctx, req)
-	return &livekit.PerformRpcResponse{Payload: payload}, toTwirp(err)
+	return &livekit.PerformRpcResponse{Payload: payload}, inRoom(err)
 }
 
 // ForwardParticipant is not there yet.

@@ -266,3 +266,18 @@ func TestConsole(t *testing.T) {
 		t.Errorf("stream begins with %q, %v", head, err)
 	}
 }
+
+// A room that ends while it is asked is not there; only the server as a whole
+// can be unavailable.
+func TestEndedRoomIsNotFound(t *testing.T) {
+	var err twirp.Error
+	if !errors.As(inRoom(room.ErrClosed), &err) || err.Code() != twirp.NotFound {
+		t.Errorf("of a room: %v", err)
+	}
+	if !errors.As(toTwirp(room.ErrClosed), &err) || err.Code() != twirp.Unavailable {
+		t.Errorf("of the server: %v", err)
+	}
+	if inRoom(nil) != nil {
+		t.Error("no error became one")
+	}
+}
